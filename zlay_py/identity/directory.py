@@ -1,0 +1,180 @@
+"""The one place to ask who a DID is: memory, then the store, then the network, as seldom as possible.
+
+    cached()   memory ─▶ not yet saved ─▶ store          never waits for the network
+    resolve()  the same, then one look-up for everybody who asks for that DID
+    refresh()  a look-up although something is known, at most once in a while for each DID
+
+An answer stands until the next definite one: what is old, marked, or could not be asked again is `stale` and in force.
+Anything else would let any host, or an outage of the directory, turn verified accounts into unknown ones.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+
+from gevent.pool import Group
+
+from zlay_py.clock import Clock
+from zlay_py.errors import LocalError, NetError
+from zlay_py.identity.cache import IdentityCache
+from zlay_py.identity.look_ups import LookUps, Resolver
+from zlay_py.identity.model import Identity, IdentityState
+from zlay_py.identity.saver import IdentitySaver
+from zlay_py.identity.store import IdentityStore
+
+FRESH_US = 24 * 3600 * 1_000_000
+"""A usable answer is asked again after a day, as by the reference relay; changes are told earlier by `#identity`."""
+
+FRESH_NEGATIVE_US = 300 * 1_000_000
+"""Any other: a new account's first events may overtake its registration, and a broken document gets repaired."""
+
+IN_FLIGHT_MAX = 64
+"""Look-ups on the network at once."""
+
+REFRESH_INTERVAL_S = 10.0
+"""Between two look-ups of a DID that is known: who sends bad signatures must not make us flood the directory. No longer
+than a frame may wait, so that the frame after a change of key or host is not lost to the look-up before it."""
+
+REFRESHED_MAX = 100_000
+"""DIDs whose last refresh is remembered, about 15 MB. The one longest ago is forgotten first."""
+
+
+class Directory:
+    """For any number of greenlets. Every method raises LocalError when the store fails."""
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        store: IdentityStore,
+        clock: Clock,
+        *,
+        cache_entries_max: int,
+        in_flight_max: int = IN_FLIGHT_MAX,
+        refresh_interval_s: float = REFRESH_INTERVAL_S,
+        on_save_error: Callable[[LocalError], None] | None = None,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._refresh_interval_s = refresh_interval_s
+        self._greenlets = Group()
+        self._cache = IdentityCache(cache_entries_max)
+        self._saver = IdentitySaver(store, clock, self._greenlets, on_save_error)
+        self._look_ups = LookUps(resolver, clock, self._greenlets, self._accept, in_flight_max=in_flight_max)
+        self._refreshed_s: OrderedDict[str, float] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Identities in memory."""
+        return len(self._cache)
+
+    @property
+    def under_way(self) -> int:
+        """DIDs being looked up or waiting for it."""
+        return len(self._look_ups)
+
+    @property
+    def look_ups(self) -> int:
+        """Look-ups begun since the start."""
+        return self._look_ups.begun
+
+    @property
+    def failures(self) -> int:
+        """Look-ups without a definite answer since the start."""
+        return self._look_ups.failed
+
+    @property
+    def evicted(self) -> int:
+        """Identities that memory had no room for, since the start."""
+        return self._cache.evicted
+
+    @property
+    def unsaved(self) -> int:
+        """Answers that the store does not have yet."""
+        return len(self._saver)
+
+    def cached(self, did: str) -> Identity | None:
+        """What is known, stale or not; None: nobody has asked yet. A store hit is in memory from then on."""
+        known = self._cache.get(did)
+        if known is None:
+            known = self._saver.get(did) or self._store.load(did)
+            if known is None:
+                return None
+            known = self._cache.get(did) or known  # an answer may have come while the store was asked
+            self._cache.put(known)
+        return self._put_stale(known) if not known.stale and self._is_old(known) else known
+
+    def resolve(self, did: str) -> Identity:
+        """A fresh answer, from memory or store if there is one. Raises NetError where nothing is known at all.
+
+        If only the network's answer is missing, the old one is given, with `stale` set.
+        """
+        known = self.cached(did)
+        if known is None:
+            return self._look_ups.ask(did)
+        return self._renewed(did, known) if known.stale else known
+
+    def refresh(self, did: str) -> Identity:
+        """A new answer, although something is known: a signature or a host does not fit. Raises as `resolve`.
+
+        Within `refresh_interval_s` of the last one, what is known is given. If the look-up fails, so is what is
+        known, with `stale` set: it does not say how things are now.
+        """
+        known = self.cached(did)
+        return self._look_ups.ask(did) if known is None else self._renewed(did, known)
+
+    def mark_stale(self, did: str) -> None:
+        """Something about the DID has changed (`#identity`). What is known stays in force until it is asked again.
+
+        The mark lives in memory: `refresh` is to follow at once.
+        """
+        self._look_ups.outdate(did)
+        known = self.cached(did)
+        if known is not None and not known.stale:
+            self._put_stale(known)
+
+    def flush(self) -> None:
+        """Saves every answer that is not in the store yet. Raises LocalError."""
+        self._saver.flush()
+
+    def close(self) -> None:
+        """Ends the look-ups, whose waiters get NetError, and saves the answers. Raises LocalError."""
+        self._greenlets.kill()
+        self.flush()
+
+    def _is_old(self, known: Identity) -> bool:
+        fresh_us = FRESH_US if known.state is IdentityState.OK else FRESH_NEGATIVE_US
+        # after the clock was set back, an answer from the future is as young as it is far
+        return abs(self._clock.now_us() - known.resolved_us) >= fresh_us
+
+    def _put_stale(self, known: Identity) -> Identity:
+        stale = replace(known, stale=True)
+        self._cache.put(stale)
+        return stale
+
+    def _renewed(self, did: str, known: Identity) -> Identity:
+        """The answer of a look-up that began after the last mark, if one may be made; else what is known."""
+        now_s, last_s = self._clock.monotonic_s(), self._refreshed_s.get(did)
+        allowed = last_s is None or now_s - last_s >= self._refresh_interval_s
+        if allowed:
+            self._refreshed_s[did] = now_s
+            self._refreshed_s.move_to_end(did)
+            if len(self._refreshed_s) > REFRESHED_MAX:
+                self._refreshed_s.popitem(last=False)
+        self._look_ups.wait_for_outdated(did)
+        if allowed or did in self._look_ups:  # another's refresh is this one's too
+            try:
+                return self._look_ups.ask(did)
+            except NetError:
+                newest = self.cached(did) or known
+                return newest if newest.stale else self._put_stale(newest)
+        return self.cached(did) or known
+
+    def _accept(self, answer: Identity) -> None:
+        """Puts a definite answer in force, and has it saved if it is worth it.
+
+        An invented DID must leave nothing on disk. One that was there and is gone must not come back at the next start.
+        """
+        exists = answer.state is not IdentityState.NOT_FOUND
+        before = None if exists else self.cached(answer.did)
+        self._cache.put(answer)
+        if exists or (before is not None and before.state is not IdentityState.NOT_FOUND):
+            self._saver.put(answer)

@@ -1,0 +1,73 @@
+"""Marks and facts about the whole: how far each projection is, and from where a start must scan the log.
+
+A mark only grows, and is written by the transaction whose rows it speaks for: whatever survives a crash, rows and
+mark are of the same moment.
+"""
+
+from sqlalchemy import BigInteger, bindparam, cast, select
+
+from zlay_py.state import schema
+from zlay_py.state.database import Cursor, Database
+from zlay_py.state.sql import SqlTexts
+
+APPLIED_SEQ_PREFIX = "applied_seq."
+"""Followed by the projection's name: `applied_seq.state`."""
+
+STATE_PROJECTION = "state"
+"""The account rows."""
+
+CURSOR_CHECKPOINT = "cursor_checkpoint_seq"
+
+
+def grow_text(sql: SqlTexts) -> str:
+    """Sets a mark where it grows. Parameters: key, value (decimal text)."""
+    insert = sql.insert(schema.meta).values(key=bindparam("key"), value=bindparam("value"))
+    stored, new = cast(schema.meta.c.value, BigInteger), cast(insert.excluded.value, BigInteger)
+    statement = insert.on_conflict_do_update(
+        index_elements=[schema.meta.c.key], set_={"value": insert.excluded.value}, where=stored < new
+    )
+    return sql.text(statement, "key", "value")
+
+
+class MetaStore:
+    """Reads on the spot; writes in transactions of their own."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        sql, table = database.sql, schema.meta
+        self._get = sql.text(select(table.c.value).where(table.c.key == bindparam("key")), "key")
+        insert = sql.insert(table).values(key=bindparam("key"), value=bindparam("value"))
+        self._put = sql.text(
+            insert.on_conflict_do_update(index_elements=[table.c.key], set_={"value": insert.excluded.value}),
+            "key",
+            "value",
+        )
+        self._grow = grow_text(sql)
+
+    def get(self, key: str) -> str | None:
+        row = self._database.one(self._get, (key,))
+        return None if row is None else str(row[0])
+
+    def put(self, key: str, value: str) -> None:
+        """For facts. A mark is set by what it belongs to, or by `save_applied_seq`."""
+
+        def work(cursor: Cursor) -> None:
+            cursor.execute(self._put, (key, value))
+
+        self._database.transaction(work)
+
+    def applied_seq(self, projection: str = STATE_PROJECTION) -> int:
+        """Everything in the log up to this seq is in that projection; 0 before the first."""
+        return int(self.get(APPLIED_SEQ_PREFIX + projection) or 0)
+
+    def save_applied_seq(self, projection: str, seq: int) -> None:
+        """For a projection whose rows are not here. Never goes back."""
+
+        def work(cursor: Cursor) -> None:
+            cursor.execute(self._grow, (APPLIED_SEQ_PREFIX + projection, str(seq)))
+
+        self._database.transaction(work)
+
+    def cursor_checkpoint(self) -> int:
+        """The log seq beyond which a start looks for upstream seqs that no saved cursor covers; 0 before the first."""
+        return int(self.get(CURSOR_CHECKPOINT) or 0)
