@@ -1,0 +1,229 @@
+"""Frames between the sockets and the log: order by DID, parking, bounds, and what an end leaves behind."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gevent
+import pytest
+from gevent.event import Event
+
+from tests.support.identities import NOW_US, DictResolver, MemoryStore
+from tests.support.repo import Repo, did_plc, with_seq
+from zlay_py.atproto import frame
+from zlay_py.clock import SystemClock
+from zlay_py.eventlog.ceiling import Durability
+from zlay_py.eventlog.log import EventLog
+from zlay_py.eventlog.record import Record
+from zlay_py.eventlog.tail import Tail
+from zlay_py.identity.directory import Directory
+from zlay_py.identity.model import Identity
+from zlay_py.ingest.accounts import Accounts
+from zlay_py.ingest.low_water import LowWater
+from zlay_py.ingest.outcome import DropReason, Outcome
+from zlay_py.ingest.parking import FRAMES_PER_DID_MAX
+from zlay_py.ingest.pipeline import Pipeline
+from zlay_py.ingest.stats import IngestStats
+from zlay_py.ingest.work import HostContext, Work
+from zlay_py.settings import Sync11, Validation
+from zlay_py.state.accounts import AccountStore
+from zlay_py.state.database import Database
+from zlay_py.state.hosts import HostStore
+from zlay_py.state.meta import MetaStore
+from zlay_py.workers.byte_budget import ByteBudget
+from zlay_py.workers.frame_lanes import FrameLanes
+from zlay_py.workers.log_writer import LogWriter
+from zlay_py.workers.resolver_pool import ResolverPool
+from zlay_py.workers.state_projector import StateProjector
+from zlay_py.workers.supervisor import Supervisor
+
+HOME = "pds.example.com"
+POST = "app.bsky.feed.post"
+WAIT_S_MAX = 20.0
+
+
+class GatedResolver(DictResolver):
+    """Holds back the answers for the DIDs in `held` until `gate` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: set[str] = set()
+        self.gate = Event()
+
+    def resolve(self, did: str) -> Identity:
+        if did in self.held:
+            self.gate.wait()
+        return super().resolve(did)
+
+
+class BuggyPipeline(Pipeline):
+    """Fails on the DIDs in `broken` as a bug would."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.broken: set[str] = set()
+
+    def process(self, work: Work) -> Outcome:
+        if work.frame.did in self.broken:
+            raise KeyError("a bug")
+        return super().process(work)
+
+
+@dataclass
+class Rig:
+    """Everything from a frame to SQL, with the loops running."""
+
+    database: Database
+    log: EventLog
+    tail: Tail
+
+    def __post_init__(self) -> None:
+        clock = SystemClock()
+        row = HostStore(self.database).upsert(HOME, True, now_us=NOW_US)
+        self.host = HostContext(row.id, row.hostname, row.epoch, LowWater(None))
+        self.stats, self.budget, self.resolver = IngestStats(), ByteBudget(), GatedResolver()
+        self.store = AccountStore(self.database)
+        accounts = Accounts(self.store, clock)
+        directory = Directory(self.resolver, MemoryStore(), clock, cache_entries_max=100)
+        self.pipeline = BuggyPipeline(accounts, directory, clock, validation=Validation.STRICT, sync11=Sync11.STRICT)
+        self.projector = StateProjector(self.store, accounts, MetaStore(self.database).applied_seq())
+        self.writer = LogWriter(self.log, self.projector, self.budget, clock)
+        pool = ResolverPool(directory, resolver_threads=1)
+        self.lanes = FrameLanes(self.pipeline, self.writer, pool, self.stats, self.budget, clock, lanes=2, capacity=8)
+        self.deaths: list[str] = []
+        self.supervisor = Supervisor(lambda name, _error: self.deaths.append(name))
+        for worker in (self.projector, self.writer, pool, self.lanes):
+            worker.start(self.supervisor)
+        self.seq = 0
+
+    def repo(self, number: int) -> Repo:
+        repo = Repo(did_plc(number))
+        self.resolver.register(repo, HOME)
+        return repo
+
+    def put(self, *wires: bytes) -> None:
+        for wire in wires:
+            self.seq += 1
+            self.host.water.begin(self.seq, self.log.current_seq)
+            self.lanes.put(Work(self.host, self.host.water, frame.decode(with_seq(wire, self.seq)), NOW_US))
+
+    def records(self, count: int) -> list[Record]:
+        """The first records of the log, once there are so many."""
+        assert self.tail.wait(count, WAIT_S_MAX), self.deaths
+        return self.log.read(1, bytes_max=10**8)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    database = Database(f"sqlite:///{tmp_path / 'relay.sqlite'}")
+    database.migrate()
+    tail = Tail()
+    log = EventLog(tmp_path / "events", durability=Durability.FSYNC, clock=SystemClock(), tail=tail)
+    log.open()
+    made = Rig(database, log, tail)
+    yield made
+    made.resolver.gate.set()
+    made.supervisor.stop(1.0)
+    log.close()
+    database.close()
+
+
+def test_a_did_that_waits_keeps_its_order_and_keeps_nobody_waiting(rig: Rig) -> None:
+    slow, quick = rig.repo(1), rig.repo(2)
+    rig.resolver.held.add(slow.did)
+    rig.put(slow.account(), slow.commit([]), slow.create(f"{POST}/a"))
+    rig.put(quick.account(), quick.commit([]), quick.create(f"{POST}/a"))
+    early = rig.records(3)
+    assert [record.upstream_seq for record in early] == [4, 5, 6]
+    assert rig.host.water.mark is None, "the mark waits for parked frames"
+    assert rig.lanes.parked_frames() == 3
+    rig.resolver.gate.set()
+    late = rig.records(6)[3:]
+    assert [record.upstream_seq for record in late] == [1, 2, 3]
+    assert rig.lanes.drain(WAIT_S_MAX)
+    assert rig.writer.drain(WAIT_S_MAX)
+    assert rig.host.water.mark == 6
+
+
+def test_a_did_parks_so_many_frames_and_no_more(rig: Rig) -> None:
+    slow = rig.repo(1)
+    rig.resolver.held.add(slow.did)
+    rig.put(*(slow.commit([]) for _ in range(FRAMES_PER_DID_MAX + 5)))
+    assert rig.lanes.drain(WAIT_S_MAX)
+    assert rig.stats.dropped[DropReason.PARKED_TOO_MANY] == 5
+    rig.resolver.gate.set()
+    rig.records(FRAMES_PER_DID_MAX)
+    assert rig.writer.drain(WAIT_S_MAX)
+    assert rig.host.water.mark == FRAMES_PER_DID_MAX + 5
+    assert rig.budget.used_bytes == 0, "every byte is given back, of dropped frames too"
+
+
+def test_without_an_answer_the_parked_frames_are_dropped_and_the_mark_goes_on(rig: Rig) -> None:
+    stranger = Repo(did_plc(3))
+    rig.put(stranger.account(), stranger.commit([]))
+    with gevent.Timeout(WAIT_S_MAX):
+        while rig.stats.dropped[DropReason.IDENTITY_UNRESOLVABLE] < 2:
+            rig.host.room.clear()
+            rig.host.room.wait()
+    assert rig.host.water.mark == 2
+    assert rig.log.read(1, bytes_max=1000) == []
+
+
+def test_a_bug_that_one_frame_meets_costs_that_frame_only(rig: Rig) -> None:
+    good, bad = rig.repo(1), rig.repo(2)
+    rig.pipeline.broken.add(bad.did)
+    rig.put(bad.commit([]), good.commit([]))
+    [record] = rig.records(1)
+    assert record.upstream_seq == 2
+    assert rig.lanes.drain(WAIT_S_MAX)
+    assert rig.stats.dropped[DropReason.INTERNAL_ERROR] == 1
+    assert rig.deaths == []
+
+
+def test_sql_follows_the_log_and_a_second_start_finds_nothing_to_do(rig: Rig) -> None:
+    repo = rig.repo(1)
+    rig.put(repo.account(), repo.commit([]), repo.create(f"{POST}/a"))
+    rig.records(3)
+    assert rig.writer.drain(WAIT_S_MAX)
+    assert rig.projector.drain(WAIT_S_MAX)
+    row = rig.store.get(repo.did)
+    assert row is not None
+    assert (row.rev, row.commit_cid, row.data_cid) == (repo.rev, repo.commit_cid, repo.root)
+    applied = MetaStore(rig.database).applied_seq()
+    assert applied == rig.log.current_seq == 3
+    again = StateProjector(rig.store, Accounts(rig.store, SystemClock()), applied)
+    assert again.catch_up(rig.log) == 0
+
+
+def test_a_lost_projection_is_caught_up_from_the_log(rig: Rig) -> None:
+    """As after a kill between the log and SQL: the row is there (it was made before the record), the rest is not."""
+    repo = rig.repo(1)
+    rig.put(repo.account(), repo.commit([]), repo.create(f"{POST}/a"))
+    rig.records(3)
+    assert rig.writer.drain(WAIT_S_MAX)
+    assert rig.projector.drain(WAIT_S_MAX)
+
+    def forget(cursor: object) -> None:
+        cursor.execute(  # type: ignore[attr-defined]
+            "UPDATE accounts SET rev = NULL, commit_cid = NULL, data_cid = NULL, applied_seq = 0"
+        )
+
+    rig.database.transaction(forget)
+    accounts = Accounts(rig.store, SystemClock())
+    assert StateProjector(rig.store, accounts, 0).catch_up(rig.log) == 3
+    account = accounts.get(repo.did)
+    assert account is not None
+    assert (account.rev, account.data) == (repo.rev, repo.root)
+
+
+def test_parked_frames_use_their_hosts_allowance_and_not_what_the_others_run_on(rig: Rig) -> None:
+    slow = rig.repo(1)
+    rig.resolver.held.add(slow.did)
+    rig.put(*(slow.commit([]) for _ in range(5)))
+    assert rig.lanes.drain(WAIT_S_MAX)
+    assert rig.budget.used_bytes == 0
+    assert rig.host.parked_bytes > 0
+    rig.resolver.gate.set()
+    rig.records(5)
+    assert (rig.host.parked_bytes, rig.budget.used_bytes) == (0, 0)

@@ -1,0 +1,322 @@
+"""The composition root: builds every object once, in the order in which an event meets them; starts and stops them."""
+
+import os
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from random import SystemRandom
+
+import gevent
+
+from zlay_py import __version__
+from zlay_py.api.wsgi import SERVER, Served, create_app
+from zlay_py.atproto.frame import FrameKind
+from zlay_py.clock import SystemClock
+from zlay_py.errors import LocalError
+from zlay_py.eventlog.ceiling import Durability
+from zlay_py.eventlog.lock import OwnerLock
+from zlay_py.eventlog.log import EventLog
+from zlay_py.eventlog.tail import Tail
+from zlay_py.fanout.broadcaster import Broadcaster
+from zlay_py.identity.directory import Directory
+from zlay_py.identity.resolver import DidResolver
+from zlay_py.ingest.accounts import Accounts
+from zlay_py.ingest.identity_store import SqlIdentityStore
+from zlay_py.ingest.outcome import DropReason
+from zlay_py.ingest.pipeline import Pipeline
+from zlay_py.ingest.replay import find_already_logged
+from zlay_py.ingest.stats import IngestStats
+from zlay_py.ingest.work import HostContext
+from zlay_py.logs import get_logger
+from zlay_py.metrics import Metrics
+from zlay_py.net.backoff import Backoff
+from zlay_py.net.hostname import HostAddress, parse_hostname
+from zlay_py.net.http_client import HttpClient
+from zlay_py.net.ssrf import AddressGuard
+from zlay_py.net.tls import client_context
+from zlay_py.net.websocket_handshake import WebSocketRunner
+from zlay_py.net.websocket_server import ServerWebSocket
+from zlay_py.settings import Settings
+from zlay_py.state.accounts import AccountStore
+from zlay_py.state.database import Database
+from zlay_py.state.hosts import HostStatus, HostStore
+from zlay_py.state.identities import IdentityRowStore
+from zlay_py.state.meta import MetaStore
+from zlay_py.workers.byte_budget import ByteBudget
+from zlay_py.workers.cursor_saver import CursorSaver
+from zlay_py.workers.dial_gate import DialGate
+from zlay_py.workers.frame_lanes import FrameLanes
+from zlay_py.workers.host_registry import HostRegistry
+from zlay_py.workers.log_writer import LogWriter
+from zlay_py.workers.metrics_server import MetricsServer
+from zlay_py.workers.resolver_pool import ResolverPool
+from zlay_py.workers.retention import Retention
+from zlay_py.workers.slurper import BootstrapList, Slurper
+from zlay_py.workers.state_projector import StateProjector
+from zlay_py.workers.subscriber import Subscriber
+from zlay_py.workers.supervisor import Supervisor
+
+log = get_logger(__name__)
+
+DRAIN_S_MAX = 8.0
+"""Each of the steps of an orderly stop gets this long; three of them fit into gunicorn's graceful timeout."""
+
+BOOTSTRAP_RETRY_S = 5.0
+BOOTSTRAP_RETRY_S_MAX = 300.0
+"""A bootstrap relay that is away is asked again within five minutes."""
+
+RECONNECT_S = 1.0
+RECONNECT_S_MAX = 3_600.0
+"""A host that can't be reached is tried hourly, and never given up."""
+
+SLOT_POLL_S = 0.1
+"""While the worker before us finishes: how often we look whether it has."""
+
+SLOT_LOCK = "slot-0.lock"
+
+DISK_SHARE = 0.8
+"""Of the free space, for the event log, where no budget is set."""
+
+QUEUES = ("lanes", "parked", "log", "state", "resolver", "in_flight")
+
+EXIT_BROKEN = 70
+"""The relay stopped because it could not go on (BSD's EX_SOFTWARE)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stores:
+    """SQL, by table family."""
+
+    database: Database
+    hosts: HostStore
+    accounts: AccountStore
+    meta: MetaStore
+
+
+class Relay:
+    """The whole relay of one process. Objects exist from `start` on; `http` is None before."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock = SystemClock()
+        self.stats = IngestStats()
+        self.registry = HostRegistry()
+        self.supervisor = Supervisor(self._broken)
+        self.serving = False
+        self._slot = OwnerLock(settings.data_dir, SLOT_LOCK)
+        self.http: Callable[..., Iterable[bytes]] | None = None
+
+    def start(self) -> None:
+        """Opens what is ours, catches the projections up, serves, and only then reads from hosts.
+
+        Raises LocalError: a setting, a lock, or a file of ours is in the way.
+        """
+        settings = self.settings
+        self._open_storage()
+        self._build_ingest()
+        self.broadcaster = Broadcaster(self.event_log, self.tail, self.clock)
+        self.http = create_app(Served(self.accounts, self.stores.hosts, self.registry))
+        self.metrics_server = MetricsServer(
+            self._metrics(), self._not_ready, settings.metrics_bind, settings.metrics_port
+        )
+        self.metrics_server.start()
+        self._start_workers()
+        self.serving = True
+        log.info("relay started", version=__version__, port=settings.port, next_seq=self.event_log.next_seq)
+
+    def consumer_runner(self, cursor: int | None, *, remote: str, user_agent: str) -> WebSocketRunner:
+        """Serves one accepted firehose connection."""
+
+        def run(websocket: ServerWebSocket) -> None:
+            self.broadcaster.serve(websocket, cursor, remote=remote, user_agent=user_agent)
+
+        return run
+
+    def begin_stop(self) -> None:
+        self.serving = False
+        if self.http is not None:
+            log.info("relay stops", consumers=len(self.broadcaster))
+            self.broadcaster.close_all()
+
+    def finish_stop(self) -> None:
+        """From the sockets to the disk, in the order of the flow, so that nothing read is left behind."""
+        if self.http is None:
+            return
+        self.slurper.stop()
+        settled = self.lanes.drain(DRAIN_S_MAX) and self.writer.drain(DRAIN_S_MAX)
+        settled = self.projector.drain(DRAIN_S_MAX) and settled
+        self.cursor_saver.save()
+        self.supervisor.stop(1.0)
+        self.directory.close()
+        self.event_log.close()
+        self.stores.database.close()
+        self.metrics_server.stop()
+        self._slot.release()
+        log.info("relay stopped", settled=settled, next_seq=self.event_log.next_seq)
+
+    def _open_storage(self) -> None:
+        settings = self.settings
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        self._slot.acquire(self._wait_for_slot)
+        database = Database(settings.database_url)
+        database.migrate()
+        self.stores = _Stores(database, HostStore(database), AccountStore(database), MetaStore(database))
+        self.tail = Tail(frames_max=settings.history_frames, bytes_max=settings.history_mb * 1024 * 1024)
+        self.event_log = EventLog(
+            settings.data_dir,
+            durability=Durability(settings.durability),
+            clock=self.clock,
+            initial_seq=settings.initial_seq,
+            tail=self.tail,
+        )
+        recovery = self.event_log.open()
+        log.info("event log open", **asdict(recovery))
+
+    def _build_ingest(self) -> None:
+        settings, stores = self.settings, self.stores
+        self.guard = AddressGuard(allow_loopback=settings.allow_local_hosts)
+        self.tls_context = client_context(settings.ca_file)
+        self.client = HttpClient(self.guard, user_agent=SERVER, tls_context=self.tls_context)
+        self.directory = Directory(
+            DidResolver(self.client, settings.plc_url, allow_local_hosts=settings.allow_local_hosts),
+            SqlIdentityStore(IdentityRowStore(stores.database)),
+            self.clock,
+            cache_entries_max=settings.validator_cache_size,
+        )
+        self.accounts = Accounts(stores.accounts, self.clock)
+        pipeline = Pipeline(
+            self.accounts, self.directory, self.clock, validation=settings.validation, sync11=settings.sync11
+        )
+        self.budget = ByteBudget()
+        self.projector = StateProjector(stores.accounts, self.accounts, stores.meta.applied_seq())
+        self.writer = LogWriter(self.event_log, self.projector, self.budget, self.clock)
+        self.resolver = ResolverPool(self.directory, resolver_threads=settings.resolver_threads)
+        self.lanes = FrameLanes(
+            pipeline,
+            self.writer,
+            self.resolver,
+            self.stats,
+            self.budget,
+            self.clock,
+            lanes=settings.frame_workers,
+            capacity=settings.frame_queue_capacity,
+        )
+        self.cursor_saver = CursorSaver(stores.hosts, self.registry, self.event_log)
+        self.gate = DialGate(self.clock)
+        self.slurper = self._build_slurper()
+
+    def _build_slurper(self) -> Slurper:
+        settings = self.settings
+        applied = self.projector.catch_up(self.event_log)
+        marks = {row.id: (row.epoch, row.cursor) for row in self.stores.hosts.all()}
+        already_logged = find_already_logged(self.event_log, self.stores.meta.cursor_checkpoint(), marks)
+        log.info("caught up", events_applied=applied, already_logged=sum(map(len, already_logged.values())))
+        bootstrap = None
+        if settings.upstream:
+            bootstrap = BootstrapList(self.client, settings.upstream, allow_local=settings.allow_local_hosts)
+        return Slurper(
+            self.stores.hosts,
+            self.registry,
+            self._make_subscriber,
+            bootstrap,
+            self.clock,
+            Backoff(BOOTSTRAP_RETRY_S, BOOTSTRAP_RETRY_S_MAX, rng=SystemRandom().random),
+            extra_hosts=tuple(parse_hostname(name, settings.allow_local_hosts) for name in settings.hosts),
+            allow_local=settings.allow_local_hosts,
+            already_logged=already_logged,
+        )
+
+    def _make_subscriber(self, host: HostContext, address: HostAddress) -> Subscriber:
+        return Subscriber(
+            host,
+            address,
+            self.lanes,
+            self.event_log,
+            self.stores.hosts,
+            self.stats,
+            self.clock,
+            self.gate,
+            Backoff(RECONNECT_S, RECONNECT_S_MAX, rng=SystemRandom().random),
+            guard=self.guard,
+            tls_context=self.tls_context,
+            user_agent=SERVER,
+        )
+
+    def _start_workers(self) -> None:
+        settings = self.settings
+        for worker in (self.projector, self.writer, self.resolver, self.lanes, self.cursor_saver):
+            worker.start(self.supervisor)
+        Retention(
+            self.event_log,
+            self.projector,
+            self.clock,
+            retention_hours=settings.retention_hours,
+            budget_bytes=self._disk_budget_bytes(),
+        ).start(self.supervisor)
+        self.slurper.start(self.supervisor)
+
+    def _metrics(self) -> Metrics:
+        """Every number is read where it is kept, at scrape time."""
+        metrics = Metrics(event_kinds=FrameKind, drop_reasons=DropReason, host_statuses=HostStatus, queues=QUEUES)
+        stats, event_log = self.stats, self.event_log
+        metrics.events_received.read_from(lambda: stats.received)
+        metrics.events_emitted.read_from(lambda: stats.accepted)
+        metrics.events_dropped.read_from(lambda: stats.dropped)
+        metrics.verifications.read_from(lambda: {"verified": stats.verified, "unverified": stats.unverified})
+        metrics.hosts.read_from(lambda: Counter(row.status for row in self.stores.hosts.all()))
+        metrics.queue_items.read_from(self._queue_items)
+        metrics.queue_bytes.read_from(lambda: {"in_flight": self.budget.used_bytes})
+        metrics.log_seq.read_number_from(lambda: event_log.current_seq)
+        metrics.log_durable_seq.read_number_from(lambda: event_log.durable_seq)
+        metrics.log_oldest_seq.read_number_from(lambda: event_log.oldest_seq)
+        metrics.log_bytes.read_number_from(lambda: event_log.disk_bytes)
+        self.writer.on_append = metrics.log_append_seconds.observe
+        metrics.consumers.read_number_from(lambda: len(self.broadcaster))
+        metrics.greenlets.read_number_from(lambda: len(self.supervisor))
+        return metrics
+
+    def _queue_items(self) -> Mapping[str, float]:
+        return {
+            "lanes": self.lanes.queued_frames(),
+            "parked": self.lanes.parked_frames(),
+            "log": len(self.writer),
+            "state": len(self.projector),
+            "resolver": len(self.resolver),
+        }
+
+    def _not_ready(self) -> list[str]:
+        reasons = []
+        if not self.serving:
+            reasons.append("starting or stopping")
+        if self.writer.full:
+            reasons.append("the disk of the event log is full")
+        if self.event_log.failure is not None:
+            reasons.append(f"the event log has stopped: {self.event_log.failure}")
+        if self.projector.failing:
+            reasons.append("the database takes no account states")
+        return reasons
+
+    def _wait_for_slot(self, holder: int | None) -> bool:
+        """The worker before us still writes: it was told to stop, and its end is our beginning."""
+        log.debug("waiting for the worker before us", holder=holder)
+        gevent.sleep(SLOT_POLL_S)
+        return True
+
+    def _disk_budget_bytes(self) -> int:
+        """The setting; without one, 80 % of what was free at the first start, remembered so that it does not shrink."""
+        if self.settings.disk_budget_gb is not None:
+            return int(self.settings.disk_budget_gb * 1e9)
+        remembered = self.stores.meta.get("disk_budget_bytes")
+        if remembered is None:
+            remembered = str(int(shutil.disk_usage(self.settings.data_dir).free * DISK_SHARE))
+            self.stores.meta.put("disk_budget_bytes", remembered)
+        return int(remembered)
+
+    def _broken(self, loop: str, error: BaseException) -> None:
+        """A loop that everything depends on is dead. Nothing acknowledged is lost by ending here: the log has it."""
+        what = "our storage or machine" if isinstance(error, LocalError) else "a bug of ours"
+        log.critical("the relay stops", loop=loop, cause=what, error=repr(error))
+        sys.stderr.flush()
+        os._exit(EXIT_BROKEN)
