@@ -29,8 +29,8 @@ BETWEEN = key_on(0, after=LOW)
 MIDDLE = key_on(1, after=BETWEEN)
 HIGH = key_on(1, after=MIDDLE)
 A, B = ascending_on(0, 2)
-LONG = key_on(0, "k" * 1014)  # 1020 bytes
-LONGER = key_on(0, LONG.decode()[:-1])  # 1025, all but the last 6 shared
+LONGEST, TOO_LONG = key_on(0, "k" * 1018), key_on(0, "k" * 1019)  # 1024 and 1025 bytes
+
 
 LEAF_NODE = {"l": None, "e": [entry(BETWEEN)]}
 STUB = cid.for_block(b"not in the slice")
@@ -43,6 +43,7 @@ ON_2, ON_3 = key_on(2, after=BETWEEN), key_on(3, after=BETWEEN)
 
 WELL_FORMED: dict[str, tuple[bytes, dict[bytes, bytes]]] = {
     "plain": tree(PLAIN),
+    "a key of 1024 bytes": tree({"l": None, "e": [entry(LONGEST)]}),
     "two layers": tree(TWO_ON_1, LEAF_NODE),
     "a stub": tree(TWO_ON_1),
     "a bridge": tree({"l": Link(link(BRIDGE)), "e": [entry(ON_2)]}, BRIDGE, LEAF_NODE),
@@ -69,7 +70,7 @@ MALFORMED: dict[str, tuple[bytes, dict[bytes, bytes]]] = {
     "an empty key": tree({"l": None, "e": [entry(b"")]}),
     "a key of 1025 bytes": tree({"l": None, "e": [entry(b"k" * 1025)]}),
     "a key of 1025 bytes, most of them shared": tree(
-        {"l": None, "e": [entry(LONGER[:-6] + b"+"), entry(LONGER, len(LONGER) - 6)]}
+        {"l": None, "e": [entry(LONGEST), entry(TOO_LONG, shared(LONGEST, TOO_LONG))]}
     ),
     "keys of two layers": tree({"l": None, "e": [entry(A), entry(MIDDLE, shared(A, MIDDLE))]}),
     "keys of two layers, the root's last": tree({"l": None, "e": [entry(LOW), entry(BETWEEN, shared(LOW, BETWEEN))]}),

@@ -209,6 +209,19 @@ def test_what_is_left_collapses_to_a_stub() -> None:
     assert sync11.invert(commit.root, commit.slice(commit.proof - {commit.old_root}), commit.ops) == commit.old_root
 
 
+def test_only_what_has_to_be_opened_is_opened() -> None:
+    """Between two removed keys a high subtree and a low stub meet: the high one takes the stub in as it is."""
+    first = key_on(1, "a")
+    upper = key_on(2, "b")
+    low = key_on(0, "c")
+    lower = key_on(1, "d")
+    top = key_on(3, "e")
+    old = dict.fromkeys((first, low, top), VALUE)
+    commit = commit_of(old, [RepoOp("create", key.decode(), VALUE, None) for key in (upper, lower)])
+    stub = mst.build({low: VALUE})[0]
+    assert sync11.invert(commit.root, commit.slice(commit.blocks.keys() - {stub}), commit.ops) == commit.old_root
+
+
 def test_no_operations() -> None:
     root, blocks = mst.build({b"a/b": VALUE})
     assert sync11.examine(root, blocks, []) == (root, (), (), ())

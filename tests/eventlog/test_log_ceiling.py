@@ -126,9 +126,7 @@ def test_a_new_log_starts_at_the_initial_seq() -> None:
         (closed(50), Found(5, 50, 0), True),
     ],
 )
-def test_without_a_ceiling_of_its_own_only_the_operator_can_say(
-    state: Ceiling | None, found: Found, exists: bool
-) -> None:
+def test_without_its_own_ceiling_only_the_operator_can_say(state: Ceiling | None, found: Found, exists: bool) -> None:
     with pytest.raises(CorruptionError, match="RELAY_INITIAL_SEQ"):
         decide(state, found, found.last_seq + 1, exists=exists)
     initial_seq = found.last_seq + 2

@@ -12,7 +12,7 @@ from tests.eventlog.builders import event, payload_in_log
 from tests.eventlog.memory_files import MemoryFiles
 from zlay_py.errors import StorageFailedError, StorageFullError
 from zlay_py.eventlog.batch import write_batch
-from zlay_py.eventlog.record import HEADER_BYTES
+from zlay_py.eventlog.record import HEADER_BYTES, Record
 from zlay_py.eventlog.segment import (
     SEGMENT_HEADER_BYTES,
     DamagedRecordError,
@@ -92,7 +92,7 @@ def test_a_walk_stops_at_the_damage_and_names_it(data: st.DataObject) -> None:
     byte = files.pread(fd, 1, at)[0]
     files.pwrite(fd, bytes([byte ^ data.draw(st.integers(2, 255))]), at)
     good = [end for end in ends if end <= at]
-    seen = []
+    seen: list[tuple[Record, int]] = []
     with pytest.raises(DamagedRecordError, match=r"evts-5.*zlay log verify") as raised:
         seen += walk(files, fd, segment.path, 7, SEGMENT_HEADER_BYTES, written.end, 100)
     assert raised.value.offset == (good[-1] if good else SEGMENT_HEADER_BYTES)

@@ -19,7 +19,8 @@ from tests.identity.fakes import (
     net_error,
 )
 from zlay_py.errors import LocalError, NetError, StorageFullError
-from zlay_py.identity.directory import FRESH_NEGATIVE_US, FRESH_US, REFRESH_INTERVAL_S, Directory
+from zlay_py.identity.allowance import BURST, REFILL_S
+from zlay_py.identity.directory import FRESH_NEGATIVE_US, FRESH_US, Directory
 from zlay_py.identity.model import IdentityState
 
 DAY_S, NEGATIVE_S = FRESH_US / 1e6, FRESH_NEGATIVE_US / 1e6
@@ -176,7 +177,7 @@ def test_after_failures_a_did_is_left_alone_longer_and_longer(
     resolver.answers[DID] = net_error()
     clock.forward(DAY_S)
     assert directory.resolve(DID).stale
-    clock.forward(REFRESH_INTERVAL_S)
+    clock.forward(REFILL_S)
     directory.resolve(DID)
     assert len(resolver.asked) == 10, "a success ends the row of failures"
 
@@ -227,20 +228,24 @@ def test_marking_what_nobody_knows_is_nothing(directory: Directory, resolver: Sc
     assert resolver.asked == []
 
 
-def test_a_did_is_refreshed_at_most_once_per_interval(
+def test_a_did_is_refreshed_in_a_short_burst_and_then_slowly(
     directory: Directory, resolver: ScriptedResolver, store: MemoryStore, clock: ManualClock
 ) -> None:
     store.rows[DID] = identity()
     resolver.answers[DID] = identity(key=OTHER_KEY)
-    assert directory.refresh(DID).key is OTHER_KEY
+    for number in range(BURST):
+        directory.mark_stale(DID)
+        assert not directory.refresh(DID).stale
+        assert len(resolver.asked) == number + 1
     for _ in range(100):
         directory.mark_stale(DID)
         assert directory.refresh(DID).stale
         assert directory.resolve(DID).stale
-    assert len(resolver.asked) == 1
-    clock.forward(REFRESH_INTERVAL_S)
+    assert len(resolver.asked) == BURST
+    clock.forward(REFILL_S)
     assert not directory.refresh(DID).stale
-    assert len(resolver.asked) == 2
+    assert directory.refresh(DID).key is OTHER_KEY
+    assert len(resolver.asked) == BURST + 1
 
 
 def test_the_interval_of_one_did_is_not_anothers(directory: Directory, resolver: ScriptedResolver) -> None:

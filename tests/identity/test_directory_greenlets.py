@@ -19,7 +19,7 @@ from tests.identity.fakes import (
     net_error,
 )
 from zlay_py.errors import NetError
-from zlay_py.identity.directory import Directory
+from zlay_py.identity.directory import REFRESH_INTERVAL_S, Directory
 from zlay_py.identity.look_ups import LookUps
 from zlay_py.identity.model import Identity
 
@@ -32,8 +32,13 @@ def resolver() -> ScriptedResolver:
 
 
 @pytest.fixture
-def directory(resolver: ScriptedResolver) -> Iterator[Directory]:
-    made = Directory(resolver, MemoryStore(), ManualClock(), cache_entries_max=1_000, in_flight_max=8)
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def directory(resolver: ScriptedResolver, clock: ManualClock) -> Iterator[Directory]:
+    made = Directory(resolver, MemoryStore(), clock, cache_entries_max=1_000, in_flight_max=8)
     yield made
     resolver.gate.set()
     made.close()
@@ -138,32 +143,31 @@ def test_a_refresh_after_a_mark_waits_for_the_old_look_up_and_asks_once_for_all(
     gevent.idle()
     directory.mark_stale(DID)
     assert resolver.asked == [DID, DID]
-    # the second look-up was a refresh itself: within its interval the newest answer there is has to do
     late = [gevent.spawn(directory.refresh, DID) for _ in range(5)]
     gevent.idle()
     resolver.gate.set()
     gevent.joinall([old, *late], timeout=10, raise_error=True)
-    assert resolver.asked == [DID, DID]
-    assert all(greenlet.get().stale for greenlet in late)
+    assert resolver.asked == [DID, DID, DID], "one for the mark, one that it outdated"
+    assert not any(greenlet.get().stale for greenlet in late)
 
 
-def test_refreshes_join_one_new_look_up_behind_an_outdated_first_one(
-    directory: Directory, resolver: ScriptedResolver
+def test_refreshes_wait_for_an_outdated_look_up_and_join_one_new_one(
+    directory: Directory, resolver: ScriptedResolver, clock: ManualClock
 ) -> None:
+    directory.resolve(DID)
     resolver.gate.clear()
-    first = gevent.spawn(directory.resolve, DID)
+    first = gevent.spawn(directory.refresh, DID)
     gevent.idle()
     directory.mark_stale(DID)
+    clock.forward(REFRESH_INTERVAL_S)
     resolver.answers[DID] = identity(key=OTHER_KEY)
-    resolver.gate.set()
-    first.get(timeout=10)
-    resolver.gate.clear()
     late = [gevent.spawn(directory.refresh, DID) for _ in range(5)]
     gevent.idle()
     resolver.gate.set()
-    gevent.joinall(late, timeout=10, raise_error=True)
-    assert resolver.asked == [DID, DID]
+    gevent.joinall([first, *late], timeout=10, raise_error=True)
+    assert first.get().key is KEY
     assert {(greenlet.get().key, greenlet.get().stale) for greenlet in late} == {(OTHER_KEY, False)}
+    assert len(resolver.asked) == 3
 
 
 class RestlessResolver(ScriptedResolver):

@@ -1,6 +1,6 @@
 """What memory keeps, and what goes when it is full."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.identity.fakes import did, gone, identity
@@ -39,6 +39,7 @@ def test_replacing_an_entry_of_a_full_cache_drops_nothing() -> None:
     assert len(kept) == 10
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 40),
     st.lists(st.tuples(st.integers(0, 60), st.integers(0, 5 * MINUTE_US)), max_size=120),

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.identity.fakes import DID, HOST, KEY, OTHER_KEY, START_US, ManualClock, document
@@ -154,6 +154,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["verificationMethod", "service", "alsoKnownAs", "id", "x"]), json_values))
 def test_any_json_gives_an_identity_or_a_net_error(body: dict[str, object]) -> None:
     try:

@@ -116,18 +116,24 @@ def test_a_greenlet_that_is_killed_while_it_writes_for_others_leaves_them_whole(
 def test_a_greenlet_that_is_killed_while_another_writes_for_it_leaves_nothing_behind(
     database: Database, accounts: AccountStore, host: HostRow
 ) -> None:
-    gate = os.pipe()
-    blocker = gevent.spawn(database.transaction, lambda _: os.read(gate[0], 1))
-    first, second = (gevent.spawn(accounts.create, f"did:plc:{name}", host.id, 1) for name in "ab")
+    gates = os.pipe(), os.pipe()
+    first_block = gevent.spawn(database.transaction, lambda _: os.read(gates[0][0], 1))
+    first, second, third = (gevent.spawn(accounts.create, f"did:plc:{name}", host.id, 1) for name in "abc")
     gevent.idle()
-    assert accounts.creating == 2
-    second.kill(block=False)
-    os.write(gate[1], b"x")
+    second_block = gevent.spawn(database.transaction, lambda _: os.read(gates[1][0], 1))
+    gevent.idle()
+    os.write(gates[0][1], b"x")
+    first_block.get(timeout=10)
     assert first.get(timeout=10).did == "did:plc:a"
-    blocker.get()
+    gevent.idle()  # the second one has the turn, for the third as well, and waits behind the second block
+    assert accounts.creating == 2
+    third.kill()
+    os.write(gates[1][1], b"x")
+    assert second.get(timeout=10).did == "did:plc:b"
+    second_block.get()
     assert accounts.creating == 0
-    assert accounts.get("did:plc:b") is not None, "it was written all the same, and the next call finds it"
-    for end in gate:
+    assert accounts.get("did:plc:c") is not None, "it was written all the same, and the next call finds it"
+    for end in (*gates[0], *gates[1]):
         os.close(end)
 
 

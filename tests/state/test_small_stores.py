@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import bindparam, select
 
@@ -62,6 +62,7 @@ def test_a_ban_covers_the_domain_and_everything_below(database: Database) -> Non
     assert bans.covering("a.b.example.com") is None
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="abC-.é", max_size=30))
 def test_a_name_is_covered_only_by_its_own_suffixes(name: str) -> None:
     seen: list[str] = []

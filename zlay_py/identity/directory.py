@@ -2,13 +2,12 @@
 
     cached()   memory ─▶ not yet saved ─▶ store          never waits for the network
     resolve()  the same, then one look-up for everybody who asks for that DID
-    refresh()  a look-up although something is known, at most once in a while for each DID
+    refresh()  a look-up although something is known, within each DID's allowance
 
 An answer stands until the next definite one: what is old, marked, or could not be asked again is `stale` and in force.
 Anything else would let any host, or an outage of the directory, turn verified accounts into unknown ones.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -16,6 +15,7 @@ from gevent.pool import Group
 
 from zlay_py.clock import Clock
 from zlay_py.errors import LocalError, NetError
+from zlay_py.identity.allowance import RefreshAllowance
 from zlay_py.identity.cache import IdentityCache
 from zlay_py.identity.look_ups import LookUps, Resolver
 from zlay_py.identity.model import Identity, IdentityState
@@ -31,13 +31,6 @@ FRESH_NEGATIVE_US = 300 * 1_000_000
 IN_FLIGHT_MAX = 64
 """Look-ups on the network at once."""
 
-REFRESH_INTERVAL_S = 10.0
-"""Between two look-ups of a DID that is known: who sends bad signatures must not make us flood the directory. No longer
-than a frame may wait, so that the frame after a change of key or host is not lost to the look-up before it."""
-
-REFRESHED_MAX = 100_000
-"""DIDs whose last refresh is remembered, about 15 MB. The one longest ago is forgotten first."""
-
 
 class Directory:
     """For any number of greenlets. Every method raises LocalError when the store fails."""
@@ -50,17 +43,15 @@ class Directory:
         *,
         cache_entries_max: int,
         in_flight_max: int = IN_FLIGHT_MAX,
-        refresh_interval_s: float = REFRESH_INTERVAL_S,
         on_save_error: Callable[[LocalError], None] | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
-        self._refresh_interval_s = refresh_interval_s
         self._greenlets = Group()
         self._cache = IdentityCache(cache_entries_max)
         self._saver = IdentitySaver(store, clock, self._greenlets, on_save_error)
         self._look_ups = LookUps(resolver, clock, self._greenlets, self._accept, in_flight_max=in_flight_max)
-        self._refreshed_s: OrderedDict[str, float] = OrderedDict()
+        self._allowance = RefreshAllowance()
 
     def __len__(self) -> int:
         """Identities in memory."""
@@ -115,7 +106,7 @@ class Directory:
     def refresh(self, did: str) -> Identity:
         """A new answer, although something is known: a signature or a host does not fit. Raises as `resolve`.
 
-        Within `refresh_interval_s` of the last one, what is known is given. If the look-up fails, so is what is
+        Past the DID's allowance what is known is given. If the look-up fails, so is what is
         known, with `stale` set: it does not say how things are now.
         """
         known = self.cached(did)
@@ -152,15 +143,9 @@ class Directory:
 
     def _renewed(self, did: str, known: Identity) -> Identity:
         """The answer of a look-up that began after the last mark, if one may be made; else what is known."""
-        now_s, last_s = self._clock.monotonic_s(), self._refreshed_s.get(did)
-        allowed = last_s is None or now_s - last_s >= self._refresh_interval_s
-        if allowed:
-            self._refreshed_s[did] = now_s
-            self._refreshed_s.move_to_end(did)
-            if len(self._refreshed_s) > REFRESHED_MAX:
-                self._refreshed_s.popitem(last=False)
         self._look_ups.wait_for_outdated(did)
-        if allowed or did in self._look_ups:  # another's refresh is this one's too
+        # another's look-up is this one's too, and costs nothing
+        if did in self._look_ups or self._allowance.take(did, self._clock.monotonic_s()):
             try:
                 return self._look_ups.ask(did)
             except NetError:
