@@ -360,4 +360,7 @@ def test_collections_of_operations_that_do_not_fit() -> None:
     for op in (RepoOp("delete", "a/b", None, None), RepoOp("create", "a/c", VALUE, None)):
         with pytest.raises(InversionError):
             sync11.collections_touched(root, blocks, [op])
+    for op in (RepoOp("delete", "a/b", VALUE, None), RepoOp("create", "a/c", None, None)):
+        with pytest.raises(InversionError, match="a delete with a CID"):
+            sync11.collections_touched(root, blocks, [op])
     assert sync11.collections_touched(root, {}, []) == ((), (), ())

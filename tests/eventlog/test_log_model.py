@@ -22,6 +22,9 @@ from zlay_py.eventlog.tail import Tail
 SEGMENT_BYTES_MAX = 1500
 SEGMENT_AGE_S_MAX = 100.0
 
+# A few batches each, so that most runs raise the ceiling.
+CEILING_STRIDE = 15
+
 DURABILITIES = st.sampled_from(Durability)
 COUNTS = st.integers(1, 6)
 SIZES = st.sampled_from([20, 100, 600])
@@ -110,6 +113,7 @@ class LogMachine(RuleBasedStateMachine):
             initial_seq=initial_seq,
             segment_bytes_max=SEGMENT_BYTES_MAX,
             segment_age_s_max=SEGMENT_AGE_S_MAX,
+            ceiling_stride=CEILING_STRIDE,
         )
         log.open()
         self.log, self.durability = log, durability

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.eventlog.builders import FakeClock, event, make_log, read_all
+from tests.eventlog.builders import DIRECTORY, FakeClock, event, make_log, read_all
 from tests.eventlog.memory_files import MemoryFiles
 from zlay_py.atproto.frame import FrameKind, seq_span
 from zlay_py.errors import CorruptionError
@@ -16,7 +16,7 @@ from zlay_py.eventlog.ceiling import CEILING_NAME, CEILING_STRIDE, Durability
 from zlay_py.eventlog.crashpoints import CrashPoint
 from zlay_py.eventlog.log import EventLog
 from zlay_py.eventlog.record import HEADER_BYTES
-from zlay_py.eventlog.recovery import WITNESS_READ_BYTES_MAX
+from zlay_py.eventlog.recovery import find_segments, scan_newest
 from zlay_py.eventlog.segment import SEGMENT_HEADER_BYTES, DamagedRecordError, DamagedSegmentError
 
 FSYNC, FLUSH = Durability.FSYNC, Durability.FLUSH
@@ -180,17 +180,18 @@ def test_a_peer_can_not_fake_a_record_inside_a_payload() -> None:
     assert [record.seq for record in read_all(log)] == [1]
 
 
-def test_too_many_fakes_stop_the_start_instead_of_hanging_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert WITNESS_READ_BYTES_MAX > 0
-    monkeypatch.setattr("zlay_py.eventlog.recovery.WITNESS_READ_BYTES_MAX", 1000)
+def test_too_many_fakes_stop_the_start_instead_of_hanging_it() -> None:
     files = killed([1])
     end = len(data(files))
     fake = bytearray(data(files)[SEGMENT_HEADER_BYTES : SEGMENT_HEADER_BYTES + HEADER_BYTES])
     fake[8:12], fake[28:32] = bytes(4), bytes(4)
     fake[20:28], fake[64:72] = (99).to_bytes(8, "little"), (end + 1).to_bytes(8, "little")
     data(files).extend(b"\xff" * HEADER_BYTES + bytes(fake) * 20)
+    (segment,) = find_segments(files, DIRECTORY, None)
     with pytest.raises(CorruptionError, match="looks like a record"):
-        make_log(files=files).open()
+        scan_newest(files, segment, None, witness_bytes_max=1000)
+    (segment,) = find_segments(files, DIRECTORY, None)
+    assert scan_newest(files, segment, None).bytes_cut == 21 * HEADER_BYTES
 
 
 # ── several segments ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -291,9 +292,9 @@ def test_a_log_without_its_ceiling_does_not_start_until_the_operator_sets_a_floo
 
 def test_the_ceiling_is_durable_before_the_log_is_open_and_above_each_batch() -> None:
     files = MemoryFiles()
-    log = opened(files, FLUSH, initial_seq=10**6)
-    for _ in range(3):
-        log.append([event(number) for number in range(CEILING_STRIDE // 2)])
+    log = opened(files, FLUSH, initial_seq=10**6, ceiling_stride=10)
+    for count in (1, 9, 1, 30, 10, 1):
+        log.append([event(number) for number in range(count)])
         ceiling = files.names[CEILING_NAME]
         assert len(ceiling.history) == 1, "not synced"
         assert _field(ceiling.current, "ceiling") >= log.current_seq

@@ -19,7 +19,7 @@ from tests.identity.fakes import (
     net_error,
 )
 from zlay_py.errors import NetError
-from zlay_py.identity.directory import REFRESH_INTERVAL_S, Directory
+from zlay_py.identity.directory import Directory
 from zlay_py.identity.look_ups import LookUps
 from zlay_py.identity.model import Identity
 
@@ -152,14 +152,13 @@ def test_a_refresh_after_a_mark_waits_for_the_old_look_up_and_asks_once_for_all(
 
 
 def test_refreshes_wait_for_an_outdated_look_up_and_join_one_new_one(
-    directory: Directory, resolver: ScriptedResolver, clock: ManualClock
+    directory: Directory, resolver: ScriptedResolver
 ) -> None:
     directory.resolve(DID)
     resolver.gate.clear()
     first = gevent.spawn(directory.refresh, DID)
     gevent.idle()
     directory.mark_stale(DID)
-    clock.forward(REFRESH_INTERVAL_S)
     resolver.answers[DID] = identity(key=OTHER_KEY)
     late = [gevent.spawn(directory.refresh, DID) for _ in range(5)]
     gevent.idle()

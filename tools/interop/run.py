@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from rich.console import Console
 from rich.table import Table
@@ -158,13 +159,13 @@ def check_heads(run: Run, streams: dict[str, list[Event]]) -> None:
         if did in silent:
             continue
         try:
-            status = network.get_json(f"{run.relay_url}/xrpc/com.atproto.sync.getRepoStatus?did={did}")
+            status = network.get_json(f"{run.relay_url}/xrpc/com.atproto.sync.getRepoStatus?did={quote(did)}")
         except urllib.error.HTTPError as error:
             differ.append(f"{did}: the relay answers {error.code}")
             continue
         if not status["active"]:
             continue
-        latest = network.get_json(f"{run.relay_url}/xrpc/com.atproto.sync.getLatestCommit?did={did}")
+        latest = network.get_json(f"{run.relay_url}/xrpc/com.atproto.sync.getLatestCommit?did={quote(did)}")
         same = (latest["rev"], latest["cid"]) == (head["rev"], head["commit"])
         agree += same
         if not same:

@@ -120,8 +120,11 @@ def collections_touched(root: bytes, blocks: Mapping[bytes, bytes], ops: Sequenc
     """What the operations mean for the collections, for a commit whose inversion is not asked for or not possible.
 
     What the slice can't tell is `undecided`; an operation's `prev` is not needed. Raises MstError for a malformed
-    tree, InversionError for an absent root, and where the tree provably does not have what an operation says.
+    tree, InversionError for malformed operations, an absent root, and where the tree provably does not have what an
+    operation says.
     """
+    if any((op.cid is None) != (op.action == "delete") for op in ops):
+        raise InversionError("a delete with a CID, or another operation without one")
     # An update without a `prev` is still no create.
     changes = [_Change(_key(op.path), op.cid, None if op.action == "create" else op.prev or b"") for op in ops]
     if not changes:

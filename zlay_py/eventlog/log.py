@@ -73,6 +73,7 @@ class EventLog:
         initial_seq: int = 1,
         segment_bytes_max: int = SEGMENT_BYTES_MAX,
         segment_age_s_max: float = SEGMENT_AGE_S_MAX,
+        ceiling_stride: int = CEILING_STRIDE,
         files: FileLayer = _OS_FILES,
         offload: Offload = in_threadpool,
         salt: Callable[[], int] = random_salt,
@@ -87,6 +88,7 @@ class EventLog:
         self._initial_seq = initial_seq
         self._segment_bytes_max = segment_bytes_max
         self._segment_age_s_max = segment_age_s_max
+        self._ceiling_stride = ceiling_stride
         self._files = files
         self._offload = offload
         self._salt = salt
@@ -161,7 +163,7 @@ class EventLog:
         start = decide_start(loaded, found, self._initial_seq)
         self._next_seq = self._floor = start.next_seq
         old_ceiling = loaded.state.ceiling if loaded.state else 0
-        ceiling = max(old_ceiling, start.next_seq - 1 + CEILING_STRIDE)
+        ceiling = max(old_ceiling, start.next_seq - 1 + self._ceiling_stride)
         self._segments = segments
         try:
             if segments:
@@ -280,7 +282,7 @@ class EventLog:
         if not active.empty and (active.end >= self._segment_bytes_max or aged):
             self._rotate(active)
         if last_seq > self._ceiling or self._ceiling_segment != self._segments[-1].first_seq:
-            ceiling = max(self._ceiling, last_seq + CEILING_STRIDE) if last_seq > self._ceiling else self._ceiling
+            ceiling = last_seq + self._ceiling_stride if last_seq > self._ceiling else self._ceiling
             self._offload(partial(self._store_ceiling, ceiling))
             self._reached(CrashPoint.CEILING_RAISED)
 

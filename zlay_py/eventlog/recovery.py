@@ -136,7 +136,9 @@ def _seal(older: Segment, newer_header: SegmentHeader, newer_path: Path) -> None
     older.last_seq, older.last_time_us = said.last_seq, said.last_time_us
 
 
-def scan_newest(files: FileLayer, segment: Segment, state: Ceiling | None) -> Scan:
+def scan_newest(
+    files: FileLayer, segment: Segment, state: Ceiling | None, *, witness_bytes_max: int = WITNESS_READ_BYTES_MAX
+) -> Scan:
     """Reads and checks every record of the newest segment; its `end` becomes the end of the last good one.
 
     Nothing is changed on the disk. Raises DamagedRecordError, DamagedSegmentError or StorageFailedError.
@@ -154,17 +156,19 @@ def scan_newest(files: FileLayer, segment: Segment, state: Ceiling | None) -> Sc
                 segment.end, segment.last_seq, segment.last_time_us = after, record.seq, record.time_us
                 durable = max(durable, record.synced_bytes)
         except DamagedRecordError as damage:
-            if damage.offset < max(durable, _durable_by_witness(files, fd, segment, damage, size)):
+            if damage.offset < max(durable, _durable_by_witness(files, fd, segment, damage, size, witness_bytes_max)):
                 raise
     return Scan(size - segment.end, durable)
 
 
-def _durable_by_witness(files: FileLayer, fd: int, segment: Segment, damage: DamagedRecordError, size: int) -> int:
+def _durable_by_witness(
+    files: FileLayer, fd: int, segment: Segment, damage: DamagedRecordError, size: int, budget_bytes: int
+) -> int:
     """How much of the file was durable once, by the word of a record behind the damage, or 0.
 
     Ends at the first record that says the damaged one was. Raises CorruptionError when there is too much to check.
     """
-    salt, budget = segment.header.salt, WITNESS_READ_BYTES_MAX
+    salt = segment.header.salt
     for position in range(damage.offset + 1, size, SCAN_CHUNK_BYTES):
         chunk = files.pread(fd, min(SCAN_CHUNK_BYTES + HEADER_BYTES - 1, size - position), position)
         for match in _LOOKS_LIKE_A_RECORD.finditer(chunk):
@@ -177,8 +181,8 @@ def _durable_by_witness(files: FileLayer, fd: int, segment: Segment, damage: Dam
             possible = seen.seq > segment.last_seq and end <= size and seen.delta_bytes <= DELTA_BYTES_MAX
             if not (possible and damage.offset < seen.synced_bytes <= at):
                 continue
-            budget -= seen.delta_bytes + HEADER_BYTES
-            if budget < 0:
+            budget_bytes -= seen.delta_bytes + HEADER_BYTES
+            if budget_bytes < 0:
                 raise CorruptionError(f"{damage}; too much behind it looks like a record to tell how it came about")
             if header_is_valid(header, files.pread(fd, seen.delta_bytes, end - seen.delta_bytes), salt):
                 return seen.synced_bytes
