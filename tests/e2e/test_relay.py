@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.consumer import Received, TestConsumer
-from tests.support.network import Host, Plc
-from tests.support.relay_process import RelayProcess
+from tests.support.network import Directory, Host, Plc
+from tests.support.relay_process import RelayProcess, free_port
 from tests.support.repo import Repo, did_document, did_plc
 
 Connect = Callable[..., TestConsumer]
@@ -139,6 +139,66 @@ def test_a_kill_in_the_middle_of_load_loses_nothing_and_reuses_no_seq(
     assert set(seen) == {event.seq for event in everything}
     seqs = [event.seq for event in everything]
     assert seqs == sorted(set(seqs))
+
+
+def test_without_its_bootstrap_relay_it_says_so_serves_and_tries_again(tmp_path: Path, plc: Plc, host: Host) -> None:
+    relay = RelayProcess(tmp_path, plc.url, [host.name], RELAY_UPSTREAM=f"http://localhost:{free_port()}")
+    relay.start()
+    try:
+        with closing(TestConsumer(relay.ws_url, cursor=0)) as consumer:
+            new_repo(30, plc, host)
+            assert [event.kind for event in consumer.take(3)] == FIRST_KINDS
+        [warning] = [line for line in relay.lines() if line["event"].startswith("bootstrap failed")]
+        assert warning["retry_in_s"] > 0
+        assert "refused" in warning["error"]
+    finally:
+        relay.close()
+
+
+def test_a_listed_host_is_read_from_the_seq_that_the_list_gives(tmp_path: Path, plc: Plc, host: Host) -> None:
+    repo = new_repo(31, plc, host)
+    host.emit(post(repo, 1))
+    upstream = Directory()
+    silent: list[dict[str, object]] = [
+        {"hostname": f"gone{number}.example.com", "status": "banned"} for number in range(3)
+    ]
+    upstream.hosts = [*silent, {"hostname": host.name, "seq": 3, "status": "active"}]
+    relay = RelayProcess(tmp_path, plc.url, [], RELAY_UPSTREAM=upstream.url)
+    relay.start()
+    try:
+        with closing(TestConsumer(relay.ws_url, cursor=0)) as consumer:
+            [first] = consumer.take(1)
+            assert first.body["rev"] == repo.rev
+        assert host.cursors == ["3"]
+    finally:
+        relay.close()
+        upstream.stop()
+
+
+def test_optimistic_mode_passes_a_commit_on_before_its_key_is_known(tmp_path: Path, plc: Plc, host: Host) -> None:
+    """The directory is silent: the commit goes out, the account's own event waits; then what follows is verified."""
+    relay = RelayProcess(tmp_path, plc.url, [host.name], RELAY_VALIDATION="optimistic")
+    plc.gate.clear()
+    repo = Repo(did_plc(32))
+    plc.register(repo, host)
+    relay.start()
+    try:
+        with closing(TestConsumer(relay.ws_url, cursor=0)) as consumer:
+            host.emit(repo.commit([]))
+            assert [event.kind for event in consumer.take(1)] == ["#commit"]
+            host.emit(repo.account())
+            plc.gate.set()
+            assert [event.kind for event in consumer.take(1)] == ["#account"]
+            host.emit(post(repo, 1))
+            assert [event.kind for event in consumer.take(1)] == ["#commit"]
+        results = relay.metrics()
+        assert results['relay_verifications_total{result="unverified"}'] == 1
+        assert results['relay_verifications_total{result="verified"}'] == 1
+        status = relay.get(f"/xrpc/com.atproto.sync.getRepoStatus?did={repo.did}")
+        assert status == {"did": repo.did, "active": True, "rev": repo.rev}
+    finally:
+        plc.gate.set()
+        relay.close()
 
 
 def assert_complete(seen: list[Received], host: Host) -> None:

@@ -59,6 +59,26 @@ class Plc(_Server):
         return [json.dumps(document).encode()]
 
 
+class Directory(_Server):
+    """A bootstrap relay: answers listHosts with `hosts`, in pages of two."""
+
+    def __init__(self) -> None:
+        self.hosts: list[dict[str, object]] = []
+        super().__init__()
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.port}"
+
+    def _serve(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        after = int(parse_qs(str(environ["QUERY_STRING"])).get("cursor", ["0"])[0])
+        page: dict[str, object] = {"hosts": self.hosts[after : after + 2]}
+        if after + 2 < len(self.hosts):
+            page["cursor"] = str(after + 2)
+        start_response("200 OK", [("Content-Type", "application/json")])
+        return [json.dumps(page).encode()]
+
+
 class Host(_Server):
     """A PDS's firehose: what it emitted so far, from any cursor (seq > cursor, as the reference PDS), then live."""
 

@@ -93,10 +93,19 @@ class RelayProcess:
         with urllib.request.urlopen(self.url + path, timeout=10) as response:
             return json.load(response)
 
+    def metrics(self) -> dict[str, float]:
+        """Value by series, as the scraper sees them."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10) as response:
+            lines = response.read().decode().splitlines()
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The log so far."""
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
     def drops(self) -> list[dict[str, Any]]:
         """What the log says was dropped, in order."""
-        lines = (json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{"))
-        return [line for line in lines if line.get("event") == "dropped"]
+        return [line for line in self.lines() if line["event"] == "dropped"]
 
     def _ready(self) -> bool:
         try:

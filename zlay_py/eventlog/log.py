@@ -277,9 +277,10 @@ class EventLog:
         last_seq = self.current_seq + count
         if last_seq > SEQ_MAX:
             raise StorageFailedError(f"seqs end at {SEQ_MAX}")
-        active = self._segments[-1]
-        aged = self._clock.monotonic_s() - self._segment_since_s >= self._segment_age_s_max
-        if not active.empty and (active.end >= self._segment_bytes_max or aged):
+        active, now_s = self._segments[-1], self._clock.monotonic_s()
+        if active.empty:
+            self._segment_since_s = now_s
+        elif active.end >= self._segment_bytes_max or now_s - self._segment_since_s >= self._segment_age_s_max:
             self._rotate(active)
         if last_seq > self._ceiling or self._ceiling_segment != self._segments[-1].first_seq:
             ceiling = last_seq + self._ceiling_stride if last_seq > self._ceiling else self._ceiling

@@ -54,7 +54,7 @@ class SegmentReader:
         """
         if not segments:
             return []
-        if from_seq <= segments[0].header.previous.last_seq:
+        if max(from_seq, 1) <= segments[0].header.previous.last_seq:
             raise RecordsGoneError(f"seq {from_seq} is no longer here, the log starts at {segments[0].first_seq}")
         records: list[Record] = []
         first = max(bisect_right(segments, from_seq, key=_first_seq) - 1, 0)
