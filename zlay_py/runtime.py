@@ -14,7 +14,7 @@ from zlay_py import __version__
 from zlay_py.api.wsgi import SERVER, Served, create_app
 from zlay_py.atproto.frame import FrameKind
 from zlay_py.clock import SystemClock
-from zlay_py.errors import LocalError
+from zlay_py.errors import LocalError, StorageFullError
 from zlay_py.eventlog.ceiling import Durability
 from zlay_py.eventlog.lock import OwnerLock
 from zlay_py.eventlog.log import EventLog
@@ -41,6 +41,7 @@ from zlay_py.net.websocket_server import ServerWebSocket
 from zlay_py.settings import Settings
 from zlay_py.state.accounts import AccountStore
 from zlay_py.state.database import Database
+from zlay_py.state.failures import StateUnavailableError
 from zlay_py.state.hosts import HostStatus, HostStore
 from zlay_py.state.identities import IdentityRowStore
 from zlay_py.state.meta import MetaStore
@@ -184,6 +185,7 @@ class Relay:
             SqlIdentityStore(IdentityRowStore(stores.database)),
             self.clock,
             cache_entries_max=settings.validator_cache_size,
+            on_save_error=self._identities_not_saved,
         )
         self.accounts = Accounts(stores.accounts, self.clock)
         pipeline = Pipeline(
@@ -313,6 +315,12 @@ class Relay:
             remembered = str(int(shutil.disk_usage(self.settings.data_dir).free * DISK_SHARE))
             self.stores.meta.put("disk_budget_bytes", remembered)
         return int(remembered)
+
+    def _identities_not_saved(self, error: LocalError) -> None:
+        if isinstance(error, StateUnavailableError | StorageFullError):
+            log.warning("identities could not be saved; tried again", error=str(error))
+        else:
+            self._broken("identity saver", error)
 
     def _broken(self, loop: str, error: BaseException) -> None:
         """A loop that everything depends on is dead. Nothing acknowledged is lost by ending here: the log has it."""

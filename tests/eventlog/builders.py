@@ -36,9 +36,11 @@ def at_once(work: Callable[[], T]) -> T:
     return work()
 
 
-def event(number: int, *, size: int = 40, time_us: int = 1_700_000_000_000_000, **changes: Any) -> Entry:
-    """An #account with an upstream seq and a body of its own."""
-    payload = dag_cbor.encode({"did": DID, "seq": number, "time": f"{number}".ljust(size, ".")})
+def event(
+    number: int, *, name: str = "", size: int = 40, time_us: int = 1_700_000_000_000_000, **changes: Any
+) -> Entry:
+    """An #account with an upstream seq and a body of its own: the name, or the number, and dots."""
+    payload = dag_cbor.encode({"did": DID, "seq": number, "time": f"{name or number}.".ljust(size, ".")})
     span = seq_span(payload, FrameKind.ACCOUNT)
     delta = changes.pop("delta", Delta(verified=True, rev=f"{number:013d}"))
     fields = {

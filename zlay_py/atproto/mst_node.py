@@ -113,7 +113,7 @@ def encode(left: bytes | None, entries: list[tuple[int, bytes, bytes, bytes | No
             _SUFFIX_HEADS[len(suffix)],
             suffix,
             _PREFIX_LENGTHS[prefix],
-            _right_part(right),
+            _NO_RIGHT if right is None else _LINK + right[_DIGEST:] + _VALUE,
             value[_DIGEST:],
         )
     parts.append(_left_part(left))
