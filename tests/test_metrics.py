@@ -40,7 +40,11 @@ def test_the_names_are_a_closed_set() -> None:
         "relay_log_durable_seq",
         "relay_log_oldest_seq",
         "relay_log_seq",
-        "relay_queue_bytes",
+        "relay_frame_bytes",
+        "relay_frames_undecodable",
+        "relay_commits_unproven",
+        "relay_commits_discontinuous",
+        "relay_hosts_connected",
         "relay_queue_items",
         "relay_verifications",
     }

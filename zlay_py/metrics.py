@@ -90,7 +90,7 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client forgot one
         self.registry = CollectorRegistry()
         self._names: set[str] = set()
-        kinds, queue_names = tuple(event_kinds), tuple(queues)
+        kinds = tuple(event_kinds)
         self.events_received = self.counter_by("relay_events_received", "Frames read from hosts.", "kind", kinds)
         self.events_emitted = self.counter_by("relay_events_emitted", "Events put into the log.", "kind", kinds)
         self.events_dropped = self.counter_by(
@@ -99,9 +99,19 @@ class Metrics:
         self.verifications = self.counter_by(
             "relay_verifications", "#commit and #sync emitted, by whether checked.", "result", VERIFICATIONS
         )
+        self.frames_undecodable = self.counter(
+            "relay_frames_undecodable", "Frames that broke the framing and closed their connection."
+        )
+        self.commits_unproven = self.counter(
+            "relay_commits_unproven", "#commit emitted with a checked signature and without a proven inversion."
+        )
+        self.commits_discontinuous = self.counter(
+            "relay_commits_discontinuous", "#commit and #sync emitted that did not follow the last known state."
+        )
+        self.hosts_connected = self.gauge("relay_hosts_connected", "Hosts with an open connection.")
         self.hosts = self.gauge_by("relay_hosts", "Known hosts.", "status", host_statuses)
-        self.queue_items = self.gauge_by("relay_queue_items", "What waits in a queue.", "queue", queue_names)
-        self.queue_bytes = self.gauge_by("relay_queue_bytes", "How much memory that is.", "queue", queue_names)
+        self.queue_items = self.gauge_by("relay_queue_items", "What waits in a queue.", "queue", queues)
+        self.frame_bytes = self.gauge("relay_frame_bytes", "Payload bytes of frames between socket and log.")
         self.log_bytes = self.gauge("relay_log_bytes", "Size of the event log on disk.")
         self.log_seq = self.gauge("relay_log_seq", "The newest seq.")
         self.log_durable_seq = self.gauge("relay_log_durable_seq", "The newest seq that is certainly on the disk.")

@@ -3,8 +3,7 @@
 import os
 import shutil
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from random import SystemRandom
 
@@ -12,7 +11,6 @@ import gevent
 
 from zlay_py import __version__
 from zlay_py.api.wsgi import SERVER, Served, create_app
-from zlay_py.atproto.frame import FrameKind
 from zlay_py.clock import SystemClock
 from zlay_py.errors import LocalError, StorageFullError
 from zlay_py.eventlog.ceiling import Durability
@@ -24,13 +22,11 @@ from zlay_py.identity.directory import Directory
 from zlay_py.identity.resolver import DidResolver
 from zlay_py.ingest.accounts import Accounts
 from zlay_py.ingest.identity_store import SqlIdentityStore
-from zlay_py.ingest.outcome import DropReason
 from zlay_py.ingest.pipeline import Pipeline
 from zlay_py.ingest.replay import find_already_logged
 from zlay_py.ingest.stats import IngestStats
 from zlay_py.ingest.work import HostContext
 from zlay_py.logs import get_logger
-from zlay_py.metrics import Metrics
 from zlay_py.net.backoff import Backoff
 from zlay_py.net.hostname import HostAddress, parse_hostname
 from zlay_py.net.http_client import HttpClient
@@ -42,7 +38,7 @@ from zlay_py.settings import Settings
 from zlay_py.state.accounts import AccountStore
 from zlay_py.state.database import Database
 from zlay_py.state.failures import StateUnavailableError
-from zlay_py.state.hosts import HostStatus, HostStore
+from zlay_py.state.hosts import HostStore
 from zlay_py.state.identities import IdentityRowStore
 from zlay_py.state.meta import MetaStore
 from zlay_py.workers.byte_budget import ByteBudget
@@ -52,6 +48,7 @@ from zlay_py.workers.frame_lanes import FrameLanes
 from zlay_py.workers.host_registry import HostRegistry
 from zlay_py.workers.log_writer import LogWriter
 from zlay_py.workers.metrics_server import MetricsServer
+from zlay_py.workers.probes import Probes
 from zlay_py.workers.resolver_pool import ResolverPool
 from zlay_py.workers.retention import Retention
 from zlay_py.workers.slurper import BootstrapList, Slurper
@@ -79,8 +76,6 @@ SLOT_LOCK = "slot-0.lock"
 
 DISK_SHARE = 0.8
 """Of the free space, for the event log, where no budget is set."""
-
-QUEUES = ("lanes", "parked", "log", "state", "resolver", "in_flight")
 
 EXIT_BROKEN = 70
 """The relay stopped because it could not go on (BSD's EX_SOFTWARE)."""
@@ -119,10 +114,7 @@ class Relay:
         self._build_ingest()
         self.broadcaster = Broadcaster(self.event_log, self.tail, self.clock)
         self.http = create_app(Served(self.accounts, self.stores.hosts, self.registry))
-        self.metrics_server = MetricsServer(
-            self._metrics(), self._not_ready, settings.metrics_bind, settings.metrics_port
-        )
-        self.metrics_server.start()
+        self._serve_metrics()
         self._start_workers()
         self.serving = True
         log.info("relay started", version=__version__, port=settings.port, next_seq=self.event_log.next_seq)
@@ -259,46 +251,27 @@ class Relay:
         ).start(self.supervisor)
         self.slurper.start(self.supervisor)
 
-    def _metrics(self) -> Metrics:
-        """Every number is read where it is kept, at scrape time."""
-        metrics = Metrics(event_kinds=FrameKind, drop_reasons=DropReason, host_statuses=HostStatus, queues=QUEUES)
-        stats, event_log = self.stats, self.event_log
-        metrics.events_received.read_from(lambda: stats.received)
-        metrics.events_emitted.read_from(lambda: stats.accepted)
-        metrics.events_dropped.read_from(lambda: stats.dropped)
-        metrics.verifications.read_from(lambda: {"verified": stats.verified, "unverified": stats.unverified})
-        metrics.hosts.read_from(lambda: Counter(row.status for row in self.stores.hosts.all()))
-        metrics.queue_items.read_from(self._queue_items)
-        metrics.queue_bytes.read_from(lambda: {"in_flight": self.budget.used_bytes})
-        metrics.log_seq.read_number_from(lambda: event_log.current_seq)
-        metrics.log_durable_seq.read_number_from(lambda: event_log.durable_seq)
-        metrics.log_oldest_seq.read_number_from(lambda: event_log.oldest_seq)
-        metrics.log_bytes.read_number_from(lambda: event_log.disk_bytes)
-        self.writer.on_append = metrics.log_append_seconds.observe
-        metrics.consumers.read_number_from(lambda: len(self.broadcaster))
-        metrics.greenlets.read_number_from(lambda: len(self.supervisor))
-        return metrics
+    def _serve_metrics(self) -> None:
+        probes = Probes(
+            self.stats,
+            self.event_log,
+            self.stores.hosts,
+            self.budget,
+            self.lanes,
+            self.writer,
+            self.projector,
+            self.resolver,
+            self.slurper,
+            self.broadcaster,
+            self.supervisor,
+        )
 
-    def _queue_items(self) -> Mapping[str, float]:
-        return {
-            "lanes": self.lanes.queued_frames(),
-            "parked": self.lanes.parked_frames(),
-            "log": len(self.writer),
-            "state": len(self.projector),
-            "resolver": len(self.resolver),
-        }
+        def not_ready() -> list[str]:
+            return probes.not_ready() if self.serving else ["starting or stopping"]
 
-    def _not_ready(self) -> list[str]:
-        reasons = []
-        if not self.serving:
-            reasons.append("starting or stopping")
-        if self.writer.full:
-            reasons.append("the disk of the event log is full")
-        if self.event_log.failure is not None:
-            reasons.append(f"the event log has stopped: {self.event_log.failure}")
-        if self.projector.failing:
-            reasons.append("the database takes no account states")
-        return reasons
+        settings = self.settings
+        self.metrics_server = MetricsServer(probes.metrics(), not_ready, settings.metrics_bind, settings.metrics_port)
+        self.metrics_server.start()
 
     def _wait_for_slot(self, holder: int | None) -> bool:
         """The worker before us still writes: it was told to stop, and its end is our beginning."""
