@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from zlay_py.errors import CorruptionError
+from zlay_py.errors import CorruptionError, StorageFailedError
 from zlay_py.eventlog.ceiling import CEILING_NEW_NAME, Ceiling
 from zlay_py.eventlog.delta import DELTA_BYTES_MAX
 from zlay_py.eventlog.files import FileLayer, storage_error, sync_dir, sync_file, write_all
@@ -156,17 +156,17 @@ def scan_newest(
                 segment.end, segment.last_seq, segment.last_time_us = after, record.seq, record.time_us
                 durable = max(durable, record.synced_bytes)
         except DamagedRecordError as damage:
-            if damage.offset < max(durable, _durable_by_witness(files, fd, segment, damage, size, witness_bytes_max)):
+            if damage.offset < durable or _was_durable(files, fd, segment, damage, size, witness_bytes_max):
                 raise
     return Scan(size - segment.end, durable)
 
 
-def _durable_by_witness(
+def _was_durable(
     files: FileLayer, fd: int, segment: Segment, damage: DamagedRecordError, size: int, budget_bytes: int
-) -> int:
-    """How much of the file was durable once, by the word of a record behind the damage, or 0.
+) -> bool:
+    """True if a whole record behind the damage says that the damaged one was durable when it was written itself.
 
-    Ends at the first record that says the damaged one was. Raises CorruptionError when there is too much to check.
+    Raises CorruptionError when there is more to check than `budget_bytes`.
     """
     salt = segment.header.salt
     for position in range(damage.offset + 1, size, SCAN_CHUNK_BYTES):
@@ -185,8 +185,8 @@ def _durable_by_witness(
             if budget_bytes < 0:
                 raise CorruptionError(f"{damage}; too much behind it looks like a record to tell how it came about")
             if header_is_valid(header, files.pread(fd, seen.delta_bytes, end - seen.delta_bytes), salt):
-                return seen.synced_bytes
-    return 0
+                return True
+    return False
 
 
 def open_newest(files: FileLayer, path: Path) -> int:
@@ -221,5 +221,6 @@ def cut(files: FileLayer, fd: int, size: int, path: Path) -> None:
     try:
         files.truncate(fd, size)
     except OSError as error:
-        raise storage_error(error, doing) from error
+        # For lack of space, too: whoever is told that the disk is full may rely on the bytes being gone.
+        raise StorageFailedError(f"{doing}: {error}") from error
     sync_file(files, fd, doing)
