@@ -12,7 +12,7 @@ from zlay_py.atproto import frame
 from zlay_py.identity.directory import Directory
 from zlay_py.ingest.accounts import Accounts
 from zlay_py.ingest.low_water import LowWater
-from zlay_py.ingest.outcome import Accepted, Dropped, DropReason, Outcome, Waiting
+from zlay_py.ingest.outcome import Accepted, Dropped, DropReason, Need, Outcome, Waiting
 from zlay_py.ingest.pipeline import Pipeline
 from zlay_py.ingest.work import HostContext, Work
 from zlay_py.settings import Sync11, Validation
@@ -77,10 +77,10 @@ class Bench:
             self.waited.append(outcome)
             assert len(self.waited) < 100, "a frame waits for ever"
             try:
-                if outcome.refresh:
-                    self.directory.refresh(outcome.did)
+                if outcome.need is Need.REFRESH:
+                    self.directory.refresh(outcome.did, host)
                 else:
-                    self.directory.resolve(outcome.did)
+                    self.directory.resolve(outcome.did, host)
             except Exception:
                 outcome = self.once(wire, host, asked=True, failed=True)
             else:

@@ -4,13 +4,15 @@ import cbor2
 import pytest
 
 from tests.ingest.conftest import HOME, OTHER, Bench
-from tests.support.repo import Repo, Signer, did_plc, message
-from zlay_py.atproto import car, dag_cbor, mst, syntax
+from tests.support.repo import Repo, Signer, did_plc, message, with_seq
+from zlay_py.atproto import car, dag_cbor, frame, mst, syntax
 from zlay_py.atproto.dag_cbor import Link
 from zlay_py.atproto.frame import HEADERS
 from zlay_py.atproto.keys import Curve
-from zlay_py.identity.model import IdentityState
-from zlay_py.ingest.outcome import Accepted, DropReason, Waiting
+from zlay_py.identity.directory import FRESH_NEGATIVE_US, FRESH_US
+from zlay_py.identity.model import Identity, IdentityState
+from zlay_py.ingest.outcome import Accepted, DropReason, Need, Waiting
+from zlay_py.ingest.work import Work
 from zlay_py.settings import Sync11
 
 POST = "app.bsky.feed.post"
@@ -189,7 +191,7 @@ def test_its_own_host_may_say_that_a_tombstoned_account_is_deleted(bench: Bench)
 def test_without_an_answer_strict_drops_and_says_so(bench: Bench) -> None:
     repo = Repo(did_plc(9))
     first = bench.once(repo.commit([]))
-    assert first == Waiting(repo.did, refresh=False)
+    assert first == Waiting(repo.did, Need.IDENTITY)
     assert bench.drop(repo.commit([])) is DropReason.IDENTITY_UNRESOLVABLE
 
 
@@ -333,3 +335,76 @@ def test_an_event_that_breaks_the_lexicon_is_dropped(bench: Bench) -> None:
     assert bench.drop(rebuild(wire, without=("time",))) is DropReason.EVENT_INVALID
     assert bench.drop(rebuild(wire, rev="not a tid")) is DropReason.EVENT_INVALID
     assert bench.drop(rebuild(repo.account(), active="yes")) is DropReason.EVENT_INVALID
+
+
+def test_a_document_that_comes_late_is_found_after_the_negative_answer_has_aged(bench: Bench) -> None:
+    """A new account's first event may overtake its registration; nobody has to restart the relay for it."""
+    repo = Repo(did_plc(9))
+    bench.resolver.answer(repo.did, IdentityState.NOT_FOUND)
+    assert bench.drop(repo.commit([])) is DropReason.IDENTITY_NOT_FOUND
+    asked = len(bench.resolver.asked)
+    assert bench.drop(repo.commit([])) is DropReason.IDENTITY_NOT_FOUND
+    assert len(bench.resolver.asked) == asked, "a definite answer is not asked for again at once"
+    bench.resolver.register(repo, HOME)
+    bench.clock.us += FRESH_NEGATIVE_US
+    bench.accept(repo.commit([]))
+
+
+def test_what_is_in_force_for_more_than_a_day_is_asked_for_again(bench: Bench) -> None:
+    repo = bench.repo()
+    assert not bench.accept(repo.commit([])).look_up
+    bench.clock.us += FRESH_US
+    assert bench.accept(repo.create(f"{POST}/a")).look_up
+    assert bench.accept(repo.account()).look_up
+
+
+def test_a_document_without_a_pds_lets_its_old_host_say_goodbye_and_nothing_else(bench: Bench) -> None:
+    repo = bench.repo()
+    bench.accept(repo.commit([]))
+    bench.resolver.answers[repo.did] = Identity(
+        repo.did, IdentityState.UNUSABLE, repo.signer.public, None, None, bench.clock.us
+    )
+    bench.directory.mark_stale(repo.did)
+    bench.directory.resolve(repo.did)
+    assert bench.drop(repo.create(f"{POST}/a")) is DropReason.IDENTITY_UNUSABLE
+    bench.accept(repo.account(False, "deleted"))
+
+
+def test_a_document_that_names_another_host_without_a_key_silences_the_old_one(bench: Bench) -> None:
+    repo = bench.repo()
+    bench.accept(repo.commit([]))
+    bench.resolver.answers[repo.did] = Identity(repo.did, IdentityState.UNUSABLE, None, OTHER, None, bench.clock.us)
+    bench.directory.mark_stale(repo.did)
+    bench.directory.resolve(repo.did)
+    assert bench.drop(repo.account(False, "deleted")) is DropReason.IDENTITY_UNUSABLE
+
+
+def test_a_foreign_host_does_not_use_up_what_the_accounts_own_may_ask(bench: Bench) -> None:
+    repo = bench.repo()
+    bench.accept(repo.account())
+    for _ in range(20):
+        bench.accept(repo.identity(), OTHER)
+        bench.directory.resolve(repo.did, OTHER)
+    repo.signer = Signer()
+    bench.resolver.register(repo, HOME)
+    bench.accept(repo.commit([]))
+
+
+def test_a_frame_read_before_a_cursor_reset_stays_one_of_the_old_stream(bench: Bench) -> None:
+    repo = bench.repo()
+    context = bench.hosts[HOME]
+    work = Work(context, context.water, frame.decode(with_seq(repo.account(), 5)), bench.clock.us, True)
+    context.epoch += 1
+    bench.directory.resolve(repo.did)
+    outcome = bench.pipeline.process(work)
+    assert isinstance(outcome, Accepted)
+    assert outcome.entry.upstream_epoch == context.epoch - 1
+
+
+def test_only_an_accepted_commit_raises_the_ratchet(bench: Bench) -> None:
+    bench.hosts[HOME].sync11_mode = Sync11.RATCHET
+    repo, other = bench.repo(1), bench.repo(2, OTHER)
+    bench.accept(repo.commit([]))
+    other.commit([])
+    assert bench.drop(other.create(f"{POST}/a")) is DropReason.HOST_NOT_AUTHORITATIVE
+    bench.accept(rebuild(repo.create(f"{POST}/b"), without=("prevData",)))

@@ -1,7 +1,7 @@
 """Frames between the sockets and the log: order by DID, parking, bounds, and what an end leaves behind."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,18 @@ from zlay_py.identity.directory import Directory
 from zlay_py.identity.model import Identity
 from zlay_py.ingest.accounts import Accounts
 from zlay_py.ingest.low_water import LowWater
-from zlay_py.ingest.outcome import DropReason, Outcome
-from zlay_py.ingest.parking import FRAMES_PER_DID_MAX
+from zlay_py.ingest.outcome import DropReason, Need, Outcome
+from zlay_py.ingest.parking import FRAMES_PER_HOST_MAX
 from zlay_py.ingest.pipeline import Pipeline
 from zlay_py.ingest.stats import IngestStats
 from zlay_py.ingest.work import HostContext, Work
 from zlay_py.settings import Sync11, Validation
 from zlay_py.state.accounts import AccountStore
 from zlay_py.state.database import Database
+from zlay_py.state.failures import StateUnavailableError
 from zlay_py.state.hosts import HostStore
 from zlay_py.state.meta import MetaStore
+from zlay_py.workers import resolver_pool
 from zlay_py.workers.byte_budget import ByteBudget
 from zlay_py.workers.frame_lanes import FrameLanes
 from zlay_py.workers.log_writer import LogWriter
@@ -44,27 +46,36 @@ WAIT_S_MAX = 20.0
 
 
 class GatedResolver(DictResolver):
-    """Holds back the answers for the DIDs in `held` until `gate` is set."""
+    """Holds back the answers for the DIDs in `held` until `gate` is set; for those in `read_before_the_gate`, an
+    answer that was read before it, once `reading` is set."""
 
     def __init__(self) -> None:
         super().__init__()
         self.held: set[str] = set()
-        self.gate = Event()
+        self.read_before_the_gate: set[str] = set()
+        self.gate, self.reading = Event(), Event()
 
     def resolve(self, did: str) -> Identity:
         if did in self.held:
             self.gate.wait()
-        return super().resolve(did)
+        answer = super().resolve(did)
+        if did in self.read_before_the_gate:
+            self.reading.set()
+            self.gate.wait()
+        return answer
 
 
 class BuggyPipeline(Pipeline):
-    """Fails on the DIDs in `broken` as a bug would."""
+    """Fails on the DIDs in `broken` as a bug would, and on those in `away` as a database that is locked."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.broken: set[str] = set()
+        self.away: set[str] = set()
 
     def process(self, work: Work) -> Outcome:
+        if work.frame.did in self.away:
+            raise StateUnavailableError("locked")
         if work.frame.did in self.broken:
             raise KeyError("a bug")
         return super().process(work)
@@ -89,7 +100,7 @@ class Rig:
         self.pipeline = BuggyPipeline(accounts, directory, clock, validation=Validation.STRICT, sync11=Sync11.STRICT)
         self.projector = StateProjector(self.store, accounts, MetaStore(self.database).applied_seq())
         self.writer = LogWriter(self.log, self.projector, self.budget, clock)
-        pool = ResolverPool(directory, resolver_threads=1)
+        self.pool = pool = ResolverPool(directory, resolver_threads=1)
         self.lanes = FrameLanes(self.pipeline, self.writer, pool, self.stats, self.budget, clock, lanes=2, capacity=8)
         self.deaths: list[str] = []
         self.supervisor = Supervisor(lambda name, _error: self.deaths.append(name))
@@ -107,6 +118,12 @@ class Rig:
             self.seq += 1
             self.host.water.begin(self.seq, self.log.current_seq)
             self.lanes.put(Work(self.host, self.host.water, frame.decode(with_seq(wire, self.seq)), NOW_US))
+
+    def await_drops(self, reason: DropReason, count: int) -> None:
+        with gevent.Timeout(WAIT_S_MAX):
+            while self.stats.dropped[reason] < count:
+                self.host.room.clear()
+                self.host.room.wait()
 
     def records(self, count: int) -> list[Record]:
         """The first records of the log, once there are so many."""
@@ -149,23 +166,20 @@ def test_a_did_that_waits_keeps_its_order_and_keeps_nobody_waiting(rig: Rig) -> 
 def test_a_did_parks_so_many_frames_and_no_more(rig: Rig) -> None:
     slow = rig.repo(1)
     rig.resolver.held.add(slow.did)
-    rig.put(*(slow.commit([]) for _ in range(FRAMES_PER_DID_MAX + 5)))
+    rig.put(*(slow.commit([]) for _ in range(FRAMES_PER_HOST_MAX + 5)))
     assert rig.lanes.drain(WAIT_S_MAX)
     assert rig.stats.dropped[DropReason.PARKED_TOO_MANY] == 5
     rig.resolver.gate.set()
-    rig.records(FRAMES_PER_DID_MAX)
+    rig.records(FRAMES_PER_HOST_MAX)
     assert rig.writer.drain(WAIT_S_MAX)
-    assert rig.host.water.mark == FRAMES_PER_DID_MAX + 5
+    assert rig.host.water.mark == FRAMES_PER_HOST_MAX + 5
     assert rig.budget.used_bytes == 0, "every byte is given back, of dropped frames too"
 
 
 def test_without_an_answer_the_parked_frames_are_dropped_and_the_mark_goes_on(rig: Rig) -> None:
     stranger = Repo(did_plc(3))
     rig.put(stranger.account(), stranger.commit([]))
-    with gevent.Timeout(WAIT_S_MAX):
-        while rig.stats.dropped[DropReason.IDENTITY_UNRESOLVABLE] < 2:
-            rig.host.room.clear()
-            rig.host.room.wait()
+    rig.await_drops(DropReason.IDENTITY_UNRESOLVABLE, 2)
     assert rig.host.water.mark == 2
     assert rig.log.read(1, bytes_max=1000) == []
 
@@ -227,3 +241,71 @@ def test_parked_frames_use_their_hosts_allowance_and_not_what_the_others_run_on(
     rig.resolver.gate.set()
     rig.records(5)
     assert (rig.host.parked_bytes, rig.budget.used_bytes) == (0, 0)
+
+
+def test_a_strangers_frames_leave_the_room_of_the_accounts_own_host_alone(rig: Rig) -> None:
+    slow = rig.repo(1)
+    rig.resolver.held.add(slow.did)
+    stranger = HostContext(99, "stranger.example.com", 0, LowWater(None))
+    for number in range(1, FRAMES_PER_HOST_MAX + 5):
+        stranger.water.begin(number, 0)
+        rig.lanes.put(Work(stranger, stranger.water, frame.decode(with_seq(slow.account(), number)), NOW_US))
+    rig.put(slow.account(), slow.commit([]))
+    assert rig.lanes.drain(WAIT_S_MAX)
+    assert rig.stats.dropped[DropReason.PARKED_TOO_MANY] == 4
+    rig.resolver.gate.set()
+    assert [record.upstream_seq for record in rig.records(2)] == [1, 2]
+    assert rig.lanes.drain(WAIT_S_MAX)
+    assert rig.stats.dropped[DropReason.HOST_NOT_AUTHORITATIVE] == FRAMES_PER_HOST_MAX
+
+
+def test_an_older_answer_is_not_taken_for_the_refresh_that_a_frame_waits_for(rig: Rig) -> None:
+    """The account moves here while a look-up that has read the old document is still under way."""
+    repo = rig.repo(1)
+    rig.resolver.answers[repo.did] = replace(rig.resolver.answers[repo.did], pds_host="old.example.com")
+    rig.put(repo.account())
+    assert rig.lanes.drain(WAIT_S_MAX)
+    rig.await_drops(DropReason.HOST_NOT_AUTHORITATIVE, 1)
+    rig.resolver.read_before_the_gate.add(repo.did)
+    rig.put(repo.identity())
+    rig.records(1)
+    rig.resolver.reading.wait()
+    rig.resolver.read_before_the_gate.clear()
+    rig.resolver.register(repo, HOME)
+    rig.put(repo.account())
+    assert rig.lanes.drain(WAIT_S_MAX)
+    rig.resolver.gate.set()
+    assert [record.upstream_seq for record in rig.records(2)] == [2, 3]
+
+
+def test_a_frame_that_our_database_keeps_waiting_is_not_dropped_and_keeps_nobody_else_waiting(rig: Rig) -> None:
+    known, new = rig.repo(1), rig.repo(2)
+    rig.put(known.account())
+    rig.records(1)
+    rig.pipeline.away.add(new.did)
+    rig.put(new.account(), *(known.commit([]) for _ in range(40)), *(new.commit([]) for _ in range(40)))
+    rig.records(41)
+    assert rig.lanes.drain(WAIT_S_MAX)
+    assert rig.lanes.waiting_for_database == 41, "no limit of frames: nothing is dropped for our own fault"
+    rig.pipeline.away.clear()
+    rig.records(82)
+    assert rig.lanes.waiting_for_database == 0
+    assert rig.stats.dropped.total() == 0
+
+
+def test_a_flood_in_the_background_does_not_refuse_a_frame_that_waits(rig: Rig) -> None:
+    for number in range(resolver_pool.QUEUE_MAX + 10):
+        rig.pool.ask(f"did:plc:{number}", "flood.example.com", Need.IDENTITY, urgent=False)
+    repo = rig.repo(1)
+    rig.put(repo.account())
+    rig.records(1)
+
+
+def test_slow_did_web_servers_keep_only_did_web_waiting(rig: Rig) -> None:
+    for number in range(200):
+        did = f"did:web:slow{number}.example.com"
+        rig.resolver.held.add(did)
+        rig.pool.ask(did, "flood.example.com", Need.IDENTITY, urgent=True)
+    repo = rig.repo(1)
+    rig.put(repo.account())
+    rig.records(1)

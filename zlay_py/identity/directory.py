@@ -25,11 +25,12 @@ from zlay_py.identity.store import IdentityStore
 FRESH_US = 24 * 3600 * 1_000_000
 """A usable answer is asked again after a day, as by the reference relay; changes are told earlier by `#identity`."""
 
-FRESH_NEGATIVE_US = 300 * 1_000_000
+FRESH_NEGATIVE_US = 60 * 1_000_000
 """Any other: a new account's first events may overtake its registration, and a broken document gets repaired."""
 
-IN_FLIGHT_MAX = 64
-"""Look-ups on the network at once."""
+IN_FLIGHT_MAX = 1_280
+"""Look-ups on the network at once. Who asks is bounded before that (`workers.resolver_pool`): 16 for each of 64
+RESOLVER_THREADS, and a quarter more for did:web."""
 
 
 class Directory:
@@ -93,24 +94,28 @@ class Directory:
             self._cache.put(known)
         return self._put_stale(known) if not known.stale and self._is_old(known) else known
 
-    def resolve(self, did: str) -> Identity:
+    def resolve(self, did: str, asker: str = "") -> Identity:
         """A fresh answer, from memory or store if there is one. Raises NetError where nothing is known at all.
 
-        If only the network's answer is missing, the old one is given, with `stale` set.
+        `asker`: the host on whose behalf; each has an allowance of its own for a DID that is known. If only the
+        network's answer is missing, the old one is given, with `stale` set.
         """
         known = self.cached(did)
         if known is None:
             return self._look_ups.ask(did)
-        return self._renewed(did, known) if known.stale else known
+        return self._renewed(did, asker, known) if known.stale else known
 
-    def refresh(self, did: str) -> Identity:
+    def refresh(self, did: str, asker: str = "") -> Identity:
         """A new answer, although something is known: a signature or a host does not fit. Raises as `resolve`.
 
         Past the DID's allowance what is known is given. If the look-up fails, so is what is
         known, with `stale` set: it does not say how things are now.
         """
         known = self.cached(did)
-        return self._look_ups.ask(did) if known is None else self._renewed(did, known)
+        if known is None:
+            return self._look_ups.ask(did)
+        self._look_ups.wait(did)  # what is under way may have read the old document already
+        return self._renewed(did, asker, known)
 
     def mark_stale(self, did: str) -> None:
         """Something about the DID has changed (`#identity`). What is known stays in force until it is asked again.
@@ -141,11 +146,11 @@ class Directory:
         self._cache.put(stale)
         return stale
 
-    def _renewed(self, did: str, known: Identity) -> Identity:
+    def _renewed(self, did: str, asker: str, known: Identity) -> Identity:
         """The answer of a look-up that began after the last mark, if one may be made; else what is known."""
         self._look_ups.wait_for_outdated(did)
         # another's look-up is this one's too, and costs nothing
-        if did in self._look_ups or self._allowance.take(did, self._clock.monotonic_s()):
+        if did in self._look_ups or self._allowance.take(f"{did} {asker}", self._clock.monotonic_s()):
             try:
                 return self._look_ups.ask(did)
             except NetError:

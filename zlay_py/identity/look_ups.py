@@ -105,6 +105,12 @@ class LookUps:
         if look_up is not None:
             look_up.outdated = True
 
+    def wait(self, did: str) -> None:
+        """Returns when the look-up of `did` that is under way, if any, has ended."""
+        look_up = self._under_way.get(did)
+        if look_up is not None:
+            look_up.result.wait()
+
     def wait_for_outdated(self, did: str) -> None:
         """Returns when no outdated look-up of `did` is in the way of a new one."""
         look_up = self._under_way.get(did)

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from zlay_py.identity.directory import Directory
 from zlay_py.identity.model import Identity, IdentityState
 from zlay_py.ingest.accounts import Accounts, AccountState
-from zlay_py.ingest.outcome import Dropped, DropReason, Waiting
+from zlay_py.ingest.outcome import Dropped, DropReason, Need, Waiting
 from zlay_py.ingest.work import Work
 
 
@@ -52,16 +52,16 @@ class Authority:
                 return Authoritative(account, None)
             if work.identity_failed:
                 return Dropped(DropReason.IDENTITY_UNRESOLVABLE, did)
-            return Unknown() if account is None else Waiting(did, refresh=False)
-        if identity.pds_host is not None and identity.pds_host == host.name:
+            return Unknown() if account is None else Waiting(did, Need.IDENTITY)
+        if identity.pds_host == host.name:
             return Authoritative(self._row_at(host.id, did, account), identity)
-        if identity.state is not IdentityState.OK and account is not None and account.host_id == host.id:
-            # a tombstoned or broken document: the host that had the account may still say that it is deleted
+        if identity.pds_host is None and account is not None and account.host_id == host.id:
+            # tombstoned, gone or broken: the host that had the account may still say that it is deleted
             return Authoritative(account, identity)
-        if identity.state is IdentityState.NOT_FOUND:
+        if identity.state is IdentityState.NOT_FOUND and not identity.stale:
             return Dropped(DropReason.IDENTITY_NOT_FOUND, did)
         if not work.identity_asked:
-            return Waiting(did, refresh=True)
+            return Waiting(did, Need.REFRESH)
         reason = DROP_BY_STATE.get(identity.state, DropReason.HOST_NOT_AUTHORITATIVE)
         return Dropped(reason, f"{did} is at {identity.pds_host}")
 

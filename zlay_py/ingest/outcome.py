@@ -1,7 +1,7 @@
 """What the pipeline says of a frame: accepted, dropped for a named reason, or waiting for an identity."""
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import TypeAlias
 
 from zlay_py.eventlog.record import Entry
@@ -61,12 +61,23 @@ class Dropped:
     detail: str = ""
 
 
+class Need(Enum):
+    """What a frame waits for."""
+
+    IDENTITY = "identity"
+    """Nothing is known of its DID."""
+    REFRESH = "refresh"
+    """What is known does not fit the frame: it is to be asked anew, once."""
+    DATABASE = "database"
+    """Our own SQL is away: no frame is ever dropped for that."""
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The frame needs the DID's identity: known at all (`refresh` False) or asked for anew (`refresh` True)."""
+    """The frame can't be judged yet."""
 
     did: str
-    refresh: bool
+    need: Need
 
 
 Outcome: TypeAlias = Accepted | Dropped | Waiting

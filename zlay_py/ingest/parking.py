@@ -1,23 +1,29 @@
-"""Frames that wait for their DID's identity, with the DID's later frames behind them.
+"""Frames that can't be judged yet, with their DID's later frames behind them.
 
-One object per lane, so the order of a DID is kept without locks. A DID holds at most 32 frames and waits at
-most 10 s; both are the caller's to enforce by what `add` and `expired` tell it.
+One object per lane, so the order of a DID is kept without locks. What a DID waits for decides how it ends: the
+answer to its own question, ten seconds, or, for our own database, as long as it takes.
 """
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
+from zlay_py.ingest.outcome import Need
 from zlay_py.ingest.work import Work
 
-FRAMES_PER_DID_MAX = 32
-"""More would let one DID that can't be resolved hold much memory; a PDS rarely sends as many in 10 s."""
+FRAMES_PER_HOST_MAX = 32
+"""Of one DID from one host. More would let one DID that can't be resolved hold much memory; a PDS rarely sends as many
+in 10 s. For each host apart, so that a stranger's frames about a DID leave the room of its own host alone."""
 
 WAIT_S_MAX = 10.0
 """A resolver that has not answered by then is treated as failed."""
 
 
 @dataclass(slots=True)
-class _Parked:
+class Parked:
+    """One DID's frames. `asker`: the host whose frame came first, and for which the question was asked."""
+
+    need: Need
+    asker: str
     since_s: float
     works: list[Work] = field(default_factory=list)
 
@@ -26,8 +32,9 @@ class Parking:
     """The parked frames of one lane, oldest DID first."""
 
     def __init__(self) -> None:
-        self._by_did: OrderedDict[str, _Parked] = OrderedDict()
+        self._by_did: OrderedDict[str, Parked] = OrderedDict()
         self.frames = 0
+        self.frames_for_database = 0
 
     def __contains__(self, did: str) -> bool:
         return did in self._by_did
@@ -35,19 +42,37 @@ class Parking:
     def __len__(self) -> int:
         return len(self._by_did)
 
-    def open(self, did: str, work: Work, now_s: float) -> None:
+    def open(self, did: str, need: Need, work: Work, now_s: float) -> None:
         """The DID starts to wait, with this frame as its first."""
-        self._by_did[did] = _Parked(now_s, [work])
-        self.frames += 1
+        self._by_did[did] = Parked(need, work.host.name, now_s)
+        self._count(self._by_did[did], work)
 
-    def add(self, did: str, work: Work) -> bool:
-        """Puts a frame behind the others of its DID; False when there is no room."""
+    def add(self, did: str, work: Work, *, limited: bool = True) -> bool:
+        """Puts a frame behind the others of its DID; False when its host has no room left.
+
+        `limited` False: for one that was parked before, and only comes back.
+        """
         parked = self._by_did[did]
-        if len(parked.works) >= FRAMES_PER_DID_MAX:
-            return False
-        parked.works.append(work)
-        self.frames += 1
+        if limited and parked.need is not Need.DATABASE:
+            of_host = sum(other.host is work.host for other in parked.works)
+            if of_host >= FRAMES_PER_HOST_MAX:
+                return False
+        self._count(parked, work)
         return True
+
+    def answers(self, did: str, asker: str, *, refreshed: bool) -> bool:
+        """Does a look-up for that host, which was or was not a refresh, answer what the DID waits for?"""
+        parked = self._by_did.get(did)
+        if parked is None or parked.need is Need.DATABASE or parked.asker != asker:
+            return False
+        return refreshed or parked.need is Need.IDENTITY
+
+    def wait_for_database(self, did: str) -> None:
+        """Its question can't be asked while our database is away: from now on it waits for that."""
+        parked = self._by_did.get(did)
+        if parked is not None and parked.need is not Need.DATABASE:
+            parked.need = Need.DATABASE
+            self.frames_for_database += len(parked.works)
 
     def take(self, did: str) -> list[Work]:
         """Ends the DID's wait: its frames in order; none if it does not wait."""
@@ -55,13 +80,27 @@ class Parking:
         if parked is None:
             return []
         self.frames -= len(parked.works)
+        if parked.need is Need.DATABASE:
+            self.frames_for_database -= len(parked.works)
         return parked.works
 
     def expired(self, now_s: float) -> list[str]:
-        """The DIDs that have waited too long, oldest first."""
-        dids = []
-        for did, parked in self._by_did.items():
-            if now_s - parked.since_s < WAIT_S_MAX:
-                break
-            dids.append(did)
-        return dids
+        """The DIDs that have waited too long for somebody else, oldest first."""
+        return [
+            did
+            for did, parked in self._by_did.items()
+            if parked.need is not Need.DATABASE and now_s - parked.since_s >= WAIT_S_MAX
+        ]
+
+    def needs_database(self, did: str) -> bool:
+        parked = self._by_did.get(did)
+        return parked is not None and parked.need is Need.DATABASE
+
+    def for_database(self) -> list[str]:
+        """The DIDs that wait for our own database, oldest first."""
+        return [did for did, parked in self._by_did.items() if parked.need is Need.DATABASE]
+
+    def _count(self, parked: Parked, work: Work) -> None:
+        parked.works.append(work)
+        self.frames += 1
+        self.frames_for_database += parked.need is Need.DATABASE

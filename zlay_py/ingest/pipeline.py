@@ -13,11 +13,12 @@ from zlay_py.errors import EventInvalidError
 from zlay_py.eventlog.delta import Delta
 from zlay_py.eventlog.record import Entry, RecordKind, did_hash
 from zlay_py.identity.directory import Directory
+from zlay_py.identity.model import Identity, IdentityState
 from zlay_py.ingest import account_status
 from zlay_py.ingest.accounts import Accounts, AccountState
 from zlay_py.ingest.authority import DROP_BY_STATE, Authoritative, Authority, Unknown
 from zlay_py.ingest.commit_check import Opened, Proof, check_records, open_commit, prove
-from zlay_py.ingest.outcome import Accepted, Dropped, DropReason, Outcome, Waiting
+from zlay_py.ingest.outcome import Accepted, Dropped, DropReason, Need, Outcome, Waiting
 from zlay_py.ingest.work import Work
 from zlay_py.settings import Sync11, Validation
 
@@ -66,14 +67,12 @@ class Pipeline:
             return Dropped(DropReason.EVENT_INVALID, str(error))
 
     def _commit(self, work: Work, event: CommitEvent) -> Outcome:
-        if event.prev_data is not None:
-            work.host.sends_prev_data = True
         payload = _with_defaults(work.frame.payload, event)
         standing = self._authority.check(work, event.did)
         if isinstance(standing, Unknown):
             if self._optimistic and not work.identity_asked:
                 return self._unverified(work, payload, None)
-            return Waiting(event.did, refresh=False)
+            return Waiting(event.did, Need.IDENTITY)
         if not isinstance(standing, Authoritative):
             return standing
         account = standing.account
@@ -93,12 +92,14 @@ class Pipeline:
         if isinstance(proof, Dropped):
             return proof
         discontinuous = account.data is not None and (event.prev_data != account.data or event.since != account.rev)
-        return self._adopt(work, account, opened, payload, proof, discontinuous=discontinuous)
+        accepted = self._adopt(work, standing, opened, payload, proof, discontinuous=discontinuous)
+        work.host.sends_prev_data = work.host.sends_prev_data or event.prev_data is not None
+        return accepted
 
     def _sync(self, work: Work, event: SyncEvent) -> Outcome:
         standing = self._authority.check(work, event.did)
         if isinstance(standing, Unknown):
-            return Waiting(event.did, refresh=False)
+            return Waiting(event.did, Need.IDENTITY)
         if not isinstance(standing, Authoritative):
             return standing
         account = standing.account
@@ -118,24 +119,25 @@ class Pipeline:
             return problem
         changed = account.data is not None and opened.commit.data != account.data
         proof = Proof(False, (), (), ())
-        return self._adopt(work, account, opened, work.frame.payload, proof, discontinuous=changed)
+        return self._adopt(work, standing, opened, work.frame.payload, proof, discontinuous=changed)
 
     def _account(self, work: Work, event: AccountEvent) -> Outcome:
         standing = self._authority.check(work, event.did)
         if isinstance(standing, Unknown):
-            return Waiting(event.did, refresh=False)
+            return Waiting(event.did, Need.IDENTITY)
         if not isinstance(standing, Authoritative):
             return standing
         account = standing.account
-        account.upstream_status = account_status.from_event(event.active, event.status)
+        upstream_status = account_status.from_event(event.active, event.status)
         payload = work.frame.payload
-        visible = account_status.combined(account.local_status, account.upstream_status)
+        visible = account_status.combined(account.local_status, upstream_status)
         if (visible.active, visible.status) != (event.active, event.status):
             status = frame.REMOVE if visible.status is None else visible.status
             payload = frame.rewrite(payload, {"active": visible.active, "status": status})
-        delta = Delta(verified=True, upstream_status=account.upstream_status)
+        entry = self._entry(work, payload, account, Delta(verified=True, upstream_status=upstream_status))
+        account.upstream_status = upstream_status
         self._accounts.pin(account)
-        return Accepted(self._entry(work, payload, account, delta), account)
+        return Accepted(entry, account, look_up=_is_stale(standing.identity))
 
     def _identity(self, work: Work) -> Outcome:
         event = events.parse_identity(work.frame)
@@ -145,7 +147,9 @@ class Pipeline:
             # which handle an account may carry takes a look-up that a relay does not make; others must not trust it
             payload = frame.rewrite(payload, {"handle": frame.REMOVE})
         account = self._accounts.get(event.did)
-        return Accepted(self._entry(work, payload, account, Delta(verified=True)), None, look_up=True)
+        # anybody may say that an identity has changed: nothing is proven but that this host is the account's
+        delta = Delta(verified=account is not None and account.host_id == work.host.id)
+        return Accepted(self._entry(work, payload, account, delta), None, look_up=True)
 
     def _signature_problem(self, work: Work, standing: Authoritative, opened: Opened) -> Dropped | Waiting | None:
         did = opened.commit.did
@@ -153,12 +157,13 @@ class Pipeline:
         if identity is None:
             if work.identity_failed:
                 return Dropped(DropReason.IDENTITY_UNRESOLVABLE, did)
-            return Waiting(did, refresh=False)
-        if identity.key is not None and identity.key.verify(opened.commit.sig, opened.commit.unsigned):
+            return Waiting(did, Need.IDENTITY)
+        key = identity.key if identity.state is IdentityState.OK else None
+        if key is not None and key.verify(opened.commit.sig, opened.commit.unsigned):
             return None
         if not work.identity_asked:  # the key may have been rotated: ask once, then it is final
-            return Waiting(did, refresh=True)
-        if identity.key is None:
+            return Waiting(did, Need.REFRESH)
+        if key is None:
             return Dropped(DROP_BY_STATE.get(identity.state, DropReason.IDENTITY_UNUSABLE), did)
         return Dropped(DropReason.SIGNATURE_INVALID, did)
 
@@ -179,7 +184,7 @@ class Pipeline:
     def _adopt(
         self,
         work: Work,
-        account: AccountState,
+        standing: Authoritative,
         opened: Opened,
         payload: bytes,
         proof: Proof,
@@ -187,20 +192,22 @@ class Pipeline:
         discontinuous: bool,
     ) -> Accepted:
         """The account is at this commit now. The state in memory moves at once: the next frame is judged by it."""
-        account.rev, account.commit, account.data = opened.commit.rev, opened.root, opened.commit.data
-        self._accounts.pin(account)
+        account = standing.account
         delta = Delta(
             verified=True,
             inverted=proof.inverted,
             discontinuous=discontinuous,
-            rev=account.rev,
-            commit=account.commit,
-            data=account.data,
+            rev=opened.commit.rev,
+            commit=opened.root,
+            data=opened.commit.data,
             collections_added=proof.added,
             collections_removed=proof.removed,
             collections_undecided=proof.undecided,
         )
-        return Accepted(self._entry(work, payload, account, delta), account)
+        entry = self._entry(work, payload, account, delta)
+        account.rev, account.commit, account.data = opened.commit.rev, opened.root, opened.commit.data
+        self._accounts.pin(account)
+        return Accepted(entry, account, look_up=_is_stale(standing.identity))
 
     def _entry(self, work: Work, payload: bytes, account: AccountState | None, delta: Delta) -> Entry:
         kind = work.frame.kind
@@ -211,7 +218,7 @@ class Pipeline:
             did_hash=did_hash(work.frame.did) if account is None else 0,
             host_id=work.host.id,
             upstream_seq=work.frame.seq,
-            upstream_epoch=work.host.epoch,
+            upstream_epoch=work.epoch,
             time_us=self._clock.now_us(),
             payload=payload,
             seq_span=frame.seq_span(payload, kind, ops),
@@ -225,6 +232,11 @@ def _inactive(account: AccountState) -> Dropped | None:
     if not account_status.upstream_active(account.upstream_status):
         return Dropped(DropReason.ACCOUNT_INACTIVE, account.upstream_status)
     return None
+
+
+def _is_stale(identity: Identity | None) -> bool:
+    """What is in force may be out of date: a change that nobody told us of must be noticed some day."""
+    return identity is not None and identity.stale
 
 
 def _with_defaults(payload: bytes, event: CommitEvent) -> bytes:

@@ -36,10 +36,15 @@ class Work:
     water: LowWater
     frame: Frame
     received_us: int
+    epoch: int = field(init=False)
+    """Of the host when the frame was read: a cursor reset meanwhile does not make it one of the new stream."""
     identity_asked: bool = False
     """Its DID was resolved anew on behalf of this very frame: no second time."""
     identity_failed: bool = False
     """That resolution gave no answer, definite or not."""
+
+    def __post_init__(self) -> None:
+        self.epoch = self.host.epoch
 
     @property
     def size_bytes(self) -> int:

@@ -1,7 +1,7 @@
 """The pooled frame workers: a fixed number of lanes, each a bounded queue and one greenlet.
 
 A DID always uses the same lane, so its events keep their order from whichever host they come; different
-DIDs run side by side. A frame that waits for an identity leaves its lane (`ingest.parking`), so that only
+DIDs run side by side. A frame that can't be judged yet leaves its lane (`ingest.parking`), so that only
 frames of its own DID wait behind it.
 """
 
@@ -10,29 +10,27 @@ from zlib import crc32
 
 import gevent
 from gevent.event import Event
+from gevent.lock import BoundedSemaphore
 
 from zlay_py.atproto.frame import FrameKind
 from zlay_py.clock import Clock
 from zlay_py.errors import LocalError, StorageFullError
-from zlay_py.ingest.outcome import Accepted, Dropped, DropReason, Outcome, Waiting
+from zlay_py.ingest.outcome import Accepted, Dropped, DropReason, Need, Outcome, Waiting
 from zlay_py.ingest.parking import Parking
 from zlay_py.ingest.pipeline import Pipeline
 from zlay_py.ingest.stats import IngestStats
 from zlay_py.ingest.work import Work
-from zlay_py.logs import get_logger
+from zlay_py.logs import Throttle, get_logger
 from zlay_py.state.failures import StateUnavailableError
 from zlay_py.workers.byte_budget import ByteBudget
 from zlay_py.workers.log_writer import LogWriter
-from zlay_py.workers.resolver_pool import ResolverPool
+from zlay_py.workers.resolver_pool import Answer, ResolverPool
 from zlay_py.workers.supervisor import Supervisor
 
 log = get_logger(__name__)
 
-SWEEP_INTERVAL_S = 1.0
-"""How often the parked frames are looked through for ones that waited too long."""
-
-DATABASE_RETRY_S = 0.5
-"""Between two tries of a frame that needs a row while the database is away."""
+SWEEP_INTERVAL_S = 0.5
+"""How often the parked frames are looked through: for ones that waited too long, and for ones that wait for our SQL."""
 
 
 class _Lane:
@@ -40,76 +38,78 @@ class _Lane:
 
     def __init__(self, lanes: "FrameLanes", capacity: int) -> None:
         self._lanes = lanes
-        self._capacity = capacity
         self._works: deque[Work] = deque()
-        self._answers: deque[tuple[str, bool]] = deque()
+        self._resumed: deque[tuple[str, bool]] = deque()
         self._ready = Event()
-        self._space = Event()
+        self._room = BoundedSemaphore(capacity)
         self.parking = Parking()
-        self.busy = False
 
     def __len__(self) -> int:
         return len(self._works)
 
-    @property
-    def idle(self) -> bool:
-        return not self.busy and not self._works and not self._answers
-
     def put(self, work: Work) -> None:
-        """Waits while the lane is full."""
-        while len(self._works) >= self._capacity:
-            self._space.clear()
-            self._space.wait()
+        """Waits while the lane is full; whoever waited longest goes first."""
+        self._room.acquire()
         self._works.append(work)
         self._ready.set()
 
-    def answer(self, did: str, failed: bool) -> None:
-        self._answers.append((did, failed))
-        self._ready.set()
-
-    def run(self) -> None:
-        while True:
-            if self._answers:
-                did, failed = self._answers.popleft()
-                self._resume(did, failed)
-            elif self._works:
-                work = self._works.popleft()
-                self._space.set()
-                self._handle(work)
-            else:
-                self.busy = False
-                self._lanes.settled.set()
-                self._ready.clear()
-                self._ready.wait()
-                self.busy = True
-                continue
-            gevent.sleep(0)  # a full lane must not keep the others, or the sockets, from running
+    def answer(self, answer: Answer) -> None:
+        """Called by the resolver. An answer to an older or another host's question changes nothing."""
+        if not self.parking.answers(answer.did, answer.asker, refreshed=answer.refreshed):
+            return
+        if answer.away:
+            self.parking.wait_for_database(answer.did)
+        else:
+            self._resume_later(answer.did, answer.failed)
 
     def sweep(self, now_s: float) -> None:
         for did in self.parking.expired(now_s):
             for work in self._unpark(did):
                 self._lanes.drop(work, Dropped(DropReason.PARKED_TOO_LONG, did))
+        if not self._resumed:  # else the last round is not through yet
+            for did in self.parking.for_database():
+                self._resume_later(did, False)
+
+    def run(self) -> None:
+        while True:
+            if self._resumed:
+                self._resume(*self._resumed.popleft())
+            elif self._works:
+                work = self._works.popleft()
+                self._room.release()
+                self._handle(work)
+                gevent.sleep(0)  # a full lane must not keep the others, or the sockets, from running
+            else:
+                self._ready.clear()
+                self._ready.wait()
+
+    def _resume_later(self, did: str, failed: bool) -> None:
+        self._resumed.append((did, failed))
+        self._ready.set()
 
     def _resume(self, did: str, failed: bool) -> None:
+        for_database = self.parking.needs_database(did)
         for index, work in enumerate(self._unpark(did)):
-            if index == 0:  # the look-up was made for the first; the others may ask for their own
-                work.identity_asked = True
+            if index == 0 and not for_database:
+                work.identity_asked = True  # it was for this frame; the ones behind it may ask for their own
             work.identity_failed = failed
-            self._handle(work)
+            self._handle(work, parked_before=True)
+            gevent.sleep(0)
 
-    def _handle(self, work: Work) -> None:
+    def _handle(self, work: Work, *, parked_before: bool = False) -> None:
         did = work.frame.did
         if did in self.parking:
-            if self.parking.add(did, work):
+            if self.parking.add(did, work, limited=not parked_before):
                 self._lanes.parked(work)
             else:
                 self._lanes.drop(work, Dropped(DropReason.PARKED_TOO_MANY, did))
             return
         waiting = self._lanes.judge(work)
         if waiting is not None:
-            self.parking.open(did, work, self._lanes.clock.monotonic_s())
+            self.parking.open(did, waiting.need, work, self._lanes.clock.monotonic_s())
             self._lanes.parked(work)
-            self._lanes.resolver.ask(did, refresh=waiting.refresh, urgent=True)
+            if waiting.need is not Need.DATABASE:
+                self._lanes.resolver.ask(did, work.host.name, waiting.need, urgent=True)
 
     def _unpark(self, did: str) -> list[Work]:
         works = self.parking.take(did)
@@ -135,23 +135,27 @@ class FrameLanes:
     ) -> None:
         self.clock = clock
         self.resolver = resolver
-        self.settled = Event()
         self._pipeline = pipeline
         self._writer = writer
         self._stats = stats
         self._budget = budget
         self._lanes = [_Lane(self, capacity) for _ in range(lanes)]
+        self._throttle = Throttle(clock)
+        self._unsettled = 0
+        self._settled = Event()
+        self._settled.set()
 
     def start(self, supervisor: Supervisor) -> None:
+        self.resolver.on_answer = self._answered
         for number, lane in enumerate(self._lanes):
             supervisor.spawn(f"frame-lane-{number}", lane.run)
         supervisor.spawn("frame-lanes-sweeper", self._sweep)
-        self.resolver.on_answer = self._answered
 
     def put(self, work: Work) -> None:
         """Waits while its lane or the byte budget is full: that is the back-pressure to the host's socket."""
         self._budget.take(work.size_bytes)
         self._lane(work.frame.did).put(work)
+        self._count(1)
 
     def queued_frames(self) -> int:
         return sum(len(lane) for lane in self._lanes)
@@ -159,25 +163,14 @@ class FrameLanes:
     def parked_frames(self) -> int:
         return sum(lane.parking.frames for lane in self._lanes)
 
-    def parked(self, work: Work) -> None:
-        """From the allowance of what runs to that of its host."""
-        self._budget.give_back(work.size_bytes)
-        work.host.parked_bytes += work.size_bytes
-
-    def unparked(self, work: Work) -> None:
-        self._budget.take_at_once(work.size_bytes)
-        work.host.parked_bytes -= work.size_bytes
-        work.host.room.set()
+    @property
+    def waiting_for_database(self) -> int:
+        """Frames that our own SQL keeps waiting."""
+        return sum(lane.parking.frames_for_database for lane in self._lanes)
 
     def drain(self, timeout_s: float) -> bool:
-        """Waits until all lanes have nothing to do but parked frames; False when that took too long."""
-        until_s = self.clock.monotonic_s() + timeout_s
-        while not all(lane.idle for lane in self._lanes):
-            left_s = until_s - self.clock.monotonic_s()
-            self.settled.clear()
-            if left_s <= 0 or not self.settled.wait(left_s):
-                return False
-        return True
+        """Waits until every frame is on its way to the log, dropped, or parked; False when that took too long."""
+        return bool(self._settled.wait(timeout_s))
 
     def judge(self, work: Work) -> Waiting | None:
         """Runs the pipeline and carries out what it says, but for waiting, which is the lane's own business."""
@@ -190,33 +183,45 @@ class FrameLanes:
             self._accept(work, outcome)
         return None
 
-    def _process(self, work: Work) -> Outcome:
-        while True:
-            try:
-                return self._pipeline.process(work)
-            except (StateUnavailableError, StorageFullError) as error:
-                # our own SQL is away: a frame that waits for it is never dropped, however long that takes
-                log.warning("a frame waits for the database", error=str(error))
-                gevent.sleep(DATABASE_RETRY_S)
-            except LocalError:
-                raise
-            except Exception:
-                log.exception("a frame met a bug of ours", host=work.host.name, seq=work.frame.seq, did=work.frame.did)
-                return Dropped(DropReason.INTERNAL_ERROR)
-
     def drop(self, work: Work, dropped: Dropped) -> None:
         self._stats.dropped[dropped.reason] += 1
         log.debug(
             "dropped",
             reason=dropped.reason,
-            detail=dropped.detail[:200],
+            detail=dropped.detail,
             host=work.host.name,
             seq=work.frame.seq,
             kind=work.frame.kind,
-            did=work.frame.did[:64],
+            did=work.frame.did,
         )
         self._budget.give_back(work.size_bytes)
         work.done()
+        self._count(-1)
+
+    def parked(self, work: Work) -> None:
+        """From the allowance of what runs to that of its host."""
+        self._budget.give_back(work.size_bytes)
+        work.host.parked_bytes += work.size_bytes
+        self._count(-1)
+
+    def unparked(self, work: Work) -> None:
+        self._budget.take_at_once(work.size_bytes)
+        work.host.parked_bytes -= work.size_bytes
+        work.host.room.set()
+        self._count(1)
+
+    def _process(self, work: Work) -> Outcome:
+        try:
+            return self._pipeline.process(work)
+        except (StateUnavailableError, StorageFullError) as error:
+            if (left_out := self._throttle.allow("database")) is not None:
+                log.warning("frames wait for the database", error=str(error), left_out=left_out)
+            return Waiting(work.frame.did, Need.DATABASE)
+        except LocalError:
+            raise
+        except Exception:
+            log.exception("a frame met a bug of ours", host=work.host.name, seq=work.frame.seq, did=work.frame.did)
+            return Dropped(DropReason.INTERNAL_ERROR)
 
     def _accept(self, work: Work, accepted: Accepted) -> None:
         kind, delta = work.frame.kind, accepted.entry.delta
@@ -228,13 +233,21 @@ class FrameLanes:
             self._stats.discontinuous += delta.discontinuous
         self._writer.put(accepted.entry, accepted.account, work)
         if accepted.look_up:
-            self.resolver.ask(work.frame.did, refresh=False, urgent=False)
+            self.resolver.ask(work.frame.did, work.host.name, Need.IDENTITY, urgent=False)
+        self._count(-1)
 
-    def _answered(self, did: str, failed: bool) -> None:
-        self._lane(did).answer(did, failed)
+    def _answered(self, answer: Answer) -> None:
+        self._lane(answer.did).answer(answer)
 
     def _lane(self, did: str) -> _Lane:
         return self._lanes[crc32(did.encode(errors="surrogatepass")) % len(self._lanes)]
+
+    def _count(self, change: int) -> None:
+        self._unsettled += change
+        if self._unsettled:
+            self._settled.clear()
+        else:
+            self._settled.set()
 
     def _sweep(self) -> None:
         while True:
