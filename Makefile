@@ -45,10 +45,10 @@ fmt: setup-dev ## Format the code
 docs: setup-dev ## Write the generated parts of the documents anew
 	$(BIN)/python -m tools.gen_docs
 
-interop: setup-dev ## Run the relay between reference PDSes and consumers, and compare what comes out (needs Node.js)
+interop: setup-dev ## Run the relay between reference PDSes and reference consumers from npm
 	$(BIN)/python -m tools.interop.run $(ARGS)
 
-bench: setup-dev ## Measure what an event costs from frame to log, step by step
+bench: setup-dev ## Measure CPU time per event, by step, on recorded frames (JSON)
 	$(BIN)/python -m tools.bench.pipeline $(ARGS)
 
 clean: ## Remove .venv, caches and build products; never data/

@@ -187,3 +187,18 @@ def test_the_throttle_forgets_the_oldest() -> None:
         assert throttle.allow(str(number)) == 0
     assert throttle.allow("0") == 0
     assert throttle.allow(str(logs.THROTTLE_KEYS_MAX)) is None
+
+
+class BrokenStream(io.StringIO):
+    """A pipe whose reader is gone."""
+
+    def write(self, _text: str) -> int:
+        raise BrokenPipeError
+
+
+def test_a_line_that_can_not_be_written_is_lost_and_nothing_else() -> None:
+    before = logs.lost_lines()
+    logs.configure(Settings(log_format=LogFormat.JSON), BrokenStream())
+    logs.get_logger("test").info("nobody reads this")
+    logs.get_logger("test").error("nor this")
+    assert logs.lost_lines() == before + 2

@@ -76,7 +76,7 @@ if ! usable; then
     rm -rf $venv
     "$python" -m venv $venv
 fi
-echo "installing packages into $venv ($kind)"
+echo "installing packages into $venv ($kind); this takes a minute or two"
 pip="$venv/bin/python -m pip --disable-pip-version-check --quiet"
 requirements=requirements.txt
 [ "$kind" = runtime ] || requirements=requirements-dev.txt

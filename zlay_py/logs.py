@@ -21,7 +21,7 @@ FIELDS_MAX = 24
 """Fields of one line. More is a mistake in the calling code; the rest is left out."""
 EXCEPTION_CHARS_MAX = 10_000
 """The end of a traceback: the frames nearest to the mistake."""
-QUIET_LOGGERS = ("alembic.runtime.plugins",)
+QUIET_LOGGERS = ("alembic.runtime.plugins", "alembic.runtime.migration")
 """Libraries that tell at level info what nobody asks for: only their warnings are written."""
 THROTTLE_KEYS_MAX = 1024
 """Things whose last line a `Throttle` remembers; the one said longest ago is forgotten first."""
@@ -87,11 +87,30 @@ def gunicorn_logconfig_dict(level: LogLevel, log_format: LogFormat) -> dict[str,
 
 
 class _NamedLogger(structlog.WriteLogger):
-    """Writes each line with one call, and knows the module it writes for."""
+    """Writes each line with one call, and knows the module it writes for.
+
+    A line that can't be written (the reader of the pipe is gone, the disk is full, the terminal closed) is lost, and
+    nothing else: what was to be logged goes on as if it had been. `lost_lines` counts them.
+    """
+
+    lost_lines = 0
 
     def __init__(self, file: TextIO, name: str) -> None:
         super().__init__(file)
         self.name = name
+
+    def msg(self, message: str) -> None:
+        try:
+            super().msg(message)
+        except (OSError, ValueError):  # ValueError: the stream is closed
+            _NamedLogger.lost_lines += 1
+
+    log = debug = info = warn = warning = error = critical = fatal = failure = err = exception = msg
+
+
+def lost_lines() -> int:
+    """Log lines that could not be written since the start."""
+    return _NamedLogger.lost_lines
 
 
 class Throttle:

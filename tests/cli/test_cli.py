@@ -10,6 +10,13 @@ from pathlib import Path
 import pytest
 
 from zlay_py import __version__
+from zlay_py.atproto import frame
+from zlay_py.clock import SystemClock
+from zlay_py.eventlog.ceiling import Durability
+from zlay_py.eventlog.delta import Delta
+from zlay_py.eventlog.log import EventLog
+from zlay_py.eventlog.record import Entry, RecordKind
+from zlay_py.eventlog.tail import Tail
 
 ROOT = Path(__file__).parent.parent.parent
 ZLAY = (sys.executable, "-W", "error", "-c", "from zlay_py.cli.main import run; run()")
@@ -101,3 +108,21 @@ def test_serve_runs_until_it_is_told_to_stop(tmp_path: Path) -> None:
         assert process.stderr is not None
         process.stderr.close()
     assert (tmp_path / "data" / "relay.sqlite").is_file()
+
+
+def test_log_verify_tells_what_is_damaged(tmp_path: Path) -> None:
+    log = EventLog(tmp_path, durability=Durability.FSYNC, clock=SystemClock(), tail=Tail())
+    log.open()
+    payload = frame.encode_identity("did:plc:ewvi7nxzyoun6zhxrhs64oiz", "2026-01-02T03:04:05.678Z", None, seq=1)
+    span = frame.seq_span(payload, frame.FrameKind.IDENTITY)
+    log.append([Entry(RecordKind.IDENTITY, 0, 1, 1, 1, 0, 1, payload, span, Delta()) for _ in range(3)])
+    log.close()
+    fine = run([*ZLAY, "log", "verify", str(tmp_path)], tmp_path)
+    assert (fine.returncode, fine.stdout) == (0, "evts-1: 3 records, seqs 1 to 3: fine\n")
+    segment = tmp_path / "evts-1"
+    damaged = bytearray(segment.read_bytes())
+    damaged[300] ^= 1
+    segment.write_bytes(damaged)
+    found = run([*ZLAY, "log", "verify", "--json", str(tmp_path)], tmp_path)
+    assert found.returncode == 4
+    assert "damaged at offset" in json.loads(found.stdout)["problem"]

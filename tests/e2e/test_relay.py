@@ -1,5 +1,6 @@
 """The whole way under gunicorn: real hosts' frames in, the merged stream out, over restarts and kills."""
 
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -117,7 +118,8 @@ def test_a_consumer_resumes_by_cursor_over_a_restart_with_no_gap(
 def test_a_kill_in_the_middle_of_load_loses_nothing_and_reuses_no_seq(
     relay: RelayProcess, plc: Plc, host: Host, connect: Connect
 ) -> None:
-    """Every seq that a consumer saw means the same event for ever; every event of the host comes out once."""
+    """Every seq that a consumer saw means the same event for ever; every event of the host comes out once, those
+    without a rev as well."""
     relay.start()
     repos = [new_repo(20 + number, plc, host) for number in range(4)]
     seen: dict[int, Received] = {}
@@ -125,6 +127,8 @@ def test_a_kill_in_the_middle_of_load_loses_nothing_and_reuses_no_seq(
     for _ in range(3):
         number += 100
         host.emit(*(post(repo, number + index) for index in range(25) for repo in repos))
+        # without a rev, only the upstream seqs in the log can tell these from new ones after a kill
+        host.emit(*(event for repo in repos for event in (repo.identity(), repo.account())))
         consumer = connect(cursor=max(seen, default=0))
         for event in consumer.take(40):
             assert seen.setdefault(event.seq, event) == event
@@ -210,3 +214,13 @@ def assert_complete(seen: list[Received], host: Host) -> None:
     for event in seen:
         received.setdefault(event.did, []).append(event.identity)
     assert received == emitted
+
+
+@pytest.mark.parametrize("variable", ["RELAY_PORT", "RELAY_METRICS_PORT"])
+def test_a_port_that_is_taken_is_one_clear_line_and_status_2(tmp_path: Path, plc: Plc, variable: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        relay = RelayProcess(tmp_path, plc.url, [], **{variable: port})
+        assert relay.run_to_the_end() == 2
+    [line] = [line for line in relay.log.read_text().splitlines() if not line.startswith("{")]
+    assert line == f"zlay_py: {variable}: can't listen on 127.0.0.1:{port}: Address already in use"

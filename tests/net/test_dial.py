@@ -214,3 +214,15 @@ def test_a_slow_lookup_stops_neither_the_hub_nor_the_deadline() -> None:
         assert ran.is_set()
     finally:
         answered.set()
+
+
+def test_a_name_that_does_not_exist_prints_nothing_by_itself(capfd: pytest.CaptureFixture[str]) -> None:
+    """gevent's thread pool prints a traceback for every exception that leaves a thread; there are many dead names."""
+
+    def refuse(*_arguments: object) -> list[Any]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    with pytest.raises(NetError) as caught:
+        NameResolver(lookup=refuse)("gone.example.com")
+    assert caught.value.kind == FailureKind.NAME_UNKNOWN
+    assert capfd.readouterr().err == ""

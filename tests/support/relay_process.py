@@ -58,17 +58,29 @@ class RelayProcess:
 
     def start(self) -> None:
         """Returns when `/_ready` says so. Fails with the end of the log when the process ends before."""
+        self._spawn()
+        assert self._child is not None
+        pause = Event()
+        with gevent.Timeout(START_S_MAX):
+            while not self._ready():
+                assert self._child.poll() is None, self.log.read_text()[-4000:]
+                pause.wait(0.05)  # there is no other way to learn that another process listens
+
+    def run_to_the_end(self) -> int:
+        """For a start that must fail. Returns the exit status."""
+        self._spawn()
+        assert self._child is not None
+        status = self._child.wait(START_S_MAX)
+        self._child = None
+        return status
+
+    def _spawn(self) -> None:
         command = [str(Path(sys.executable).with_name("gunicorn")), "-c", "conf/gunicorn.conf.py", "zlay_py.app:app"]
         clean = {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")}
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(
                 command, cwd=ROOT, env=clean | self.env, stdout=log, stderr=log, start_new_session=True
             )
-        pause = Event()
-        with gevent.Timeout(START_S_MAX):
-            while not self._ready():
-                assert self._child.poll() is None, self.log.read_text()[-4000:]
-                pause.wait(0.05)  # there is no other way to learn that another process listens
 
     def kill(self) -> None:
         """SIGKILL to master and worker at once: nothing gets to finish."""

@@ -1,10 +1,11 @@
 """What `zlay` can do: one function per command, each with the help that the user sees."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from zlay_py.cli import check_config, serve, version
+from zlay_py.cli import check_config, log, serve, version
 
 STATUSES = """
 Exit status: 0 all is well; 2 a setting or an argument is wrong; 3 the relay could not start; 70 it could not go on.
@@ -31,6 +32,19 @@ def serve_command() -> None:
 def check_config_command(as_json: Json = False) -> None:
     """Print the effective settings, passwords left out, and start nothing."""
     raise typer.Exit(check_config.check_config(as_json=as_json))
+
+
+log_commands = typer.Typer(help="Look at the event log's files. Only reads: a relay may be running.")
+zlay.add_typer(log_commands, name="log")
+
+
+@log_commands.command("verify", epilog="Exit status: 0 every byte is as it was written; 4 something is damaged.")
+def log_verify_command(
+    directory: Annotated[Path | None, typer.Argument(help="Default: RELAY_DATA_DIR.", show_default=False)] = None,
+    as_json: Json = False,
+) -> None:
+    """Read all segments and check every record; one line for each segment."""
+    raise typer.Exit(log.verify(directory, as_json=as_json))
 
 
 @zlay.command("version")

@@ -23,8 +23,11 @@ def serve() -> int:
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         owner.acquire()
-    except (LocalError, OSError) as error:
+    except LocalError as error:
         typer.echo(f"zlay: {error}", err=True)
+        return CONFIG_WRONG
+    except OSError as error:
+        typer.echo(f"zlay: RELAY_DATA_DIR: making {settings.data_dir}: {error.strerror or error}", err=True)
         return CONFIG_WRONG
     try:
         return pywsgi_server.serve(app, settings.bind, settings.port)

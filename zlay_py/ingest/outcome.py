@@ -21,7 +21,6 @@ class DropReason(StrEnum):
     IDENTITY_NOT_FOUND = "identity_not_found"
     IDENTITY_UNRESOLVABLE = "identity_unresolvable"
     IDENTITY_UNUSABLE = "identity_unusable"
-    PARKED_TOO_MANY = "parked_too_many"
     PARKED_TOO_LONG = "parked_too_long"
     ACCOUNT_INACTIVE = "account_inactive"
     ACCOUNT_INACTIVE_HERE = "account_inactive_here"

@@ -2,6 +2,9 @@
 
 One object per lane, so the order of a DID is kept without locks. What a DID waits for decides how it ends: the
 answer to its own question, ten seconds, or, for our own database, as long as it takes.
+
+How much may wait is bounded for each host, by its reader (`workers.subscriber`), which stops to read: to drop a frame
+because others came before it would lose good events of whoever sends many at once.
 """
 
 from collections import OrderedDict
@@ -9,10 +12,6 @@ from dataclasses import dataclass, field
 
 from zlay_py.ingest.outcome import Need
 from zlay_py.ingest.work import Work
-
-FRAMES_PER_HOST_MAX = 32
-"""Of one DID from one host. More would let one DID that can't be resolved hold much memory; a PDS rarely sends as many
-in 10 s. For each host apart, so that a stranger's frames about a DID leave the room of its own host alone."""
 
 WAIT_S_MAX = 10.0
 """A resolver that has not answered by then is treated as failed."""
@@ -47,18 +46,9 @@ class Parking:
         self._by_did[did] = Parked(need, work.host.name, now_s)
         self._count(self._by_did[did], work)
 
-    def add(self, did: str, work: Work, *, limited: bool = True) -> bool:
-        """Puts a frame behind the others of its DID; False when its host has no room left.
-
-        `limited` False: for one that was parked before, and only comes back.
-        """
-        parked = self._by_did[did]
-        if limited and parked.need is not Need.DATABASE:
-            of_host = sum(other.host is work.host for other in parked.works)
-            if of_host >= FRAMES_PER_HOST_MAX:
-                return False
-        self._count(parked, work)
-        return True
+    def add(self, did: str, work: Work) -> None:
+        """Puts a frame behind the others of its DID."""
+        self._count(self._by_did[did], work)
 
     def answers(self, did: str, asker: str, *, refreshed: bool) -> bool:
         """Does a look-up for that host, which was or was not a refresh, answer what the DID waits for?"""

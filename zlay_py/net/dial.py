@@ -62,12 +62,18 @@ class NameResolver:
         if not host.isascii() or not 0 < len(host) <= NAME_CHARS_MAX:
             raise failure(FailureKind.NAME_UNKNOWN, "not a host name")
         pool = self._pool_of_this_hub()
+        found = pool.spawn(self._look_up, host).get()
+        if isinstance(found, OSError):
+            raise from_exception(found, f"resolve {host}") from found
+        return list(dict.fromkeys(str(entry[4][0]) for entry in found or ()))
+
+    def _look_up(self, host: str) -> list[Any] | OSError:
+        """In a thread. The error is given back, not raised: the pool prints every one that it sees."""
         try:
             # bytes: a str would go through Python's IDNA codec, which is slow and raises errors of its own
-            found = pool.spawn(self._lookup, host.encode(), None, 0, socket.SOCK_STREAM).get()
+            return self._lookup(host.encode(), None, 0, socket.SOCK_STREAM)
         except OSError as error:
-            raise from_exception(error, f"resolve {host}") from error
-        return list(dict.fromkeys(str(entry[4][0]) for entry in found or ()))
+            return error
 
     def _pool_of_this_hub(self) -> ThreadPool:
         hub = gevent.get_hub()

@@ -32,6 +32,9 @@ log = get_logger(__name__)
 SWEEP_INTERVAL_S = 0.5
 """How often the parked frames are looked through: for ones that waited too long, and for ones that wait for our SQL."""
 
+TELLING = frozenset({DropReason.IDENTITY_UNRESOLVABLE, DropReason.PARKED_TOO_LONG})
+"""Drops that say more about a directory, or about us, than about the event: a line a minute tells of them."""
+
 
 class _Lane:
     """One queue, one greenlet, one parking."""
@@ -93,16 +96,14 @@ class _Lane:
             if index == 0 and not for_database:
                 work.identity_asked = True  # it was for this frame; the ones behind it may ask for their own
             work.identity_failed = failed
-            self._handle(work, parked_before=True)
+            self._handle(work)
             gevent.sleep(0)
 
-    def _handle(self, work: Work, *, parked_before: bool = False) -> None:
+    def _handle(self, work: Work) -> None:
         did = work.frame.did
         if did in self.parking:
-            if self.parking.add(did, work, limited=not parked_before):
-                self._lanes.parked(work)
-            else:
-                self._lanes.drop(work, Dropped(DropReason.PARKED_TOO_MANY, did))
+            self.parking.add(did, work)
+            self._lanes.parked(work)
             return
         waiting = self._lanes.judge(work)
         if waiting is not None:
@@ -141,6 +142,8 @@ class FrameLanes:
         self._budget = budget
         self._lanes = [_Lane(self, capacity) for _ in range(lanes)]
         self._throttle = Throttle(clock)
+        self.parked_bytes = 0
+        """Of all hosts' parked frames together."""
         self._unsettled = 0
         self._settled = Event()
         self._settled.set()
@@ -185,6 +188,14 @@ class FrameLanes:
 
     def drop(self, work: Work, dropped: Dropped) -> None:
         self._stats.dropped[dropped.reason] += 1
+        if dropped.reason in TELLING and (left_out := self._throttle.allow(dropped.reason)) is not None:
+            log.warning(
+                "events are dropped because identities can't be resolved",
+                reason=dropped.reason,
+                host=work.host.name,
+                did=work.frame.did,
+                left_out=left_out,
+            )
         log.debug(
             "dropped",
             reason=dropped.reason,
@@ -202,11 +213,13 @@ class FrameLanes:
         """From the allowance of what runs to that of its host."""
         self._budget.give_back(work.size_bytes)
         work.host.parked_bytes += work.size_bytes
+        self.parked_bytes += work.size_bytes
         self._count(-1)
 
     def unparked(self, work: Work) -> None:
         self._budget.take_at_once(work.size_bytes)
         work.host.parked_bytes -= work.size_bytes
+        self.parked_bytes -= work.size_bytes
         work.host.room.set()
         self._count(1)
 

@@ -7,6 +7,7 @@ Exit status 2: a setting is wrong, or somebody else owns the data directory; one
 """
 
 import os
+import socket
 import sys
 import time
 from typing import Any, NoReturn
@@ -48,6 +49,9 @@ def on_starting(arbiter: Any) -> None:
     settings = effective_settings()
     try:
         _master.lock = _take_ownership(settings, arbiter.log)
+        if _predecessor() is None:  # a successor is handed the listening socket, and waits for the other port
+            _check_port("RELAY_PORT", settings.bind, settings.port)
+            _check_port("RELAY_METRICS_PORT", settings.metrics_bind, settings.metrics_port)
     except LocalError as error:
         if arbiter.pidfile is not None:
             arbiter.pidfile.unlink()
@@ -64,12 +68,22 @@ def on_starting(arbiter: Any) -> None:
     arbiter.handle_hup = handle_hup
 
 
+def _check_port(variable: str, bind: str, port: int) -> None:
+    """One clear line now instead of gunicorn's five tries, or of a worker that can't start. Raises ConfigError."""
+    with socket.socket(socket.AF_INET6 if ":" in bind else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((bind, port))
+        except OSError as error:
+            raise ConfigError(f"{variable}: can't listen on {bind}:{port}: {error.strerror or error}") from error
+
+
 def _take_ownership(settings: Settings, log: Any) -> OwnerLock:
     """Held until this master and the last worker are gone: workers inherit it. A USR2 successor waits for it."""
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageFailedError(f"making {settings.data_dir}: {error.strerror or error}") from error
+        raise StorageFailedError(f"RELAY_DATA_DIR: making {settings.data_dir}: {error.strerror or error}") from error
     lock = OwnerLock(settings.data_dir)
     predecessor = _predecessor()
     if predecessor is None:

@@ -1,6 +1,7 @@
 """The second port: `/metrics` for Prometheus, `/_health` and `/_ready` for whoever watches the process."""
 
 import json
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -34,7 +35,9 @@ class MetricsServer:
             self._server.start()
         except OSError as error:
             address = f"{self._server.server_host}:{self._server.server_port}"
-            raise ConfigError(f"RELAY_METRICS_PORT: can't listen on {address}: {error.strerror}") from error
+            raise ConfigError(
+                f"RELAY_METRICS_PORT: can't listen on {address}: {os.strerror(error.errno or 0)}"
+            ) from error
 
     def stop(self) -> None:
         self._server.stop(timeout=1.0)

@@ -35,7 +35,7 @@ def listen(bind: str, port: int) -> GeventSocket:
         sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
-        raise ConfigError(f"can't listen on {bind}:{port}: {error.strerror or error}") from error
+        raise ConfigError(f"RELAY_PORT: can't listen on {bind}:{port}: {error.strerror or error}") from error
     return sock
 
 

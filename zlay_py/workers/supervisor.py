@@ -36,5 +36,7 @@ class Supervisor:
         error = greenlet.exception
         if error is None or isinstance(error, gevent.GreenletExit):
             return
-        log.error("loop died", loop=greenlet.name, error=repr(error), exc_info=greenlet.exc_info)
-        self._on_death(greenlet.name, error)
+        try:
+            log.error("loop died", loop=greenlet.name, error=repr(error), exc_info=greenlet.exc_info)
+        finally:
+            self._on_death(greenlet.name, error)
