@@ -12,7 +12,7 @@ from zlay_py.net.websocket_handshake import WebSocketRunner
 from zlay_py.runtime import Relay
 from zlay_py.settings import Settings, load_settings
 
-UNAVAILABLE = b'{"error":"NotEnoughResources","message":"starting"}'
+UNAVAILABLE = b'{"error":"NotEnoughResources","message":"starting or stopping"}'
 
 
 class RelayApp:
@@ -50,7 +50,7 @@ class RelayApp:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         application = self._relay.http
-        if application is None:
+        if application is None or (environ["PATH_INFO"] == SUBSCRIBE_REPOS and not self._relay.serving):
             start_response("503 Service Unavailable", [("Content-Type", "application/json"), ("Retry-After", "1")])
             return [UNAVAILABLE]
         return application(environ, start_response)

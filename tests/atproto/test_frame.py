@@ -166,6 +166,40 @@ def test_only_a_byte_string_counts_as_blocks() -> None:
             frame.decode(message(FrameKind.COMMIT, commit_fields(blocks=blocks)))
 
 
+@pytest.mark.parametrize("kind", [FrameKind.IDENTITY, FrameKind.ACCOUNT, FrameKind.INFO])
+def test_blocks_are_exempt_only_where_the_lexicon_has_them(kind: FrameKind) -> None:
+    """Elsewhere it is an unknown field like any other: 5,000,000 bytes would go out as more, with a longer seq."""
+    spare = frame.FRAME_BYTES_MAX - len(message(kind, ACCOUNT | {"blocks": bytes(100_000)})) + 100_000
+    for size in (spare, frame.OUTSIDE_BLOCKS_BYTES_MAX):
+        with pytest.raises(FrameError, match="outside of blocks"):
+            frame.decode(message(kind, ACCOUNT | {"blocks": bytes(size)}))
+    assert frame.decode(message(kind, ACCOUNT | {"blocks": bytes(1_000)})).kind is kind
+
+
+def test_the_largest_events_that_pass_stay_far_below_the_limit_when_they_have_grown() -> None:
+    """Blocks and everything else as large as they may be, the deprecated fields missing, the largest seq there is."""
+
+    def commit(extra: int) -> bytes:
+        fields = commit_fields(blocks=bytes(events.COMMIT_BLOCKS_BYTES_MAX), future="x" * extra)
+        return message(
+            FrameKind.COMMIT, {name: fields[name] for name in fields if name not in ("blobs", "rebase", "tooBig")}
+        )
+
+    blocks_size = len(dag_cbor.encode(bytes(events.COMMIT_BLOCKS_BYTES_MAX)))
+    raw = commit(frame.OUTSIDE_BLOCKS_BYTES_MAX - (len(commit(100_000)) - blocks_size) + 100_000)
+    assert len(raw) == blocks_size + frame.OUTSIDE_BLOCKS_BYTES_MAX
+    decoded = frame.decode(raw)
+    missing = events.parse_commit(decoded).missing_deprecated
+    payload = frame.rewrite(decoded.payload, {name: events.DEPRECATED_FIELDS[name] for name in missing})
+    payload = frame.splice(payload, frame.seq_span(payload, FrameKind.COMMIT), frame.SEQ_MAX)
+    grown = len(frame.HEADERS[FrameKind.COMMIT]) + len(payload)
+    assert len(raw) < grown < len(raw) + 1_000
+    assert grown < frame.FRAME_BYTES_MAX // 2
+    longer = commit_fields(blocks=bytes(events.COMMIT_BLOCKS_BYTES_MAX + 1))
+    with pytest.raises(EventInvalidError):
+        events.parse_commit(frame.decode(message(FrameKind.COMMIT, longer)))
+
+
 def test_a_big_frame_of_an_unknown_kind_is_ignored_too() -> None:
     raw = dag_cbor.encode({"op": 1, "t": "#new"}) + dag_cbor.encode({"snapshot": bytes(1_000_000)})
     assert frame.decode(raw).kind is FrameKind.UNKNOWN

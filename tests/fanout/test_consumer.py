@@ -1,96 +1,16 @@
 """What one consumer gets: everything from its cursor on, once, in order, from disk and from memory alike."""
 
-from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
-from typing import cast
 
-import cbor2
 import gevent
 import pytest
+from gevent import Greenlet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from zlay_py.atproto import frame
-from zlay_py.atproto.frame import FrameKind
-from zlay_py.clock import SystemClock
-from zlay_py.eventlog.ceiling import Durability
-from zlay_py.eventlog.delta import Delta
-from zlay_py.eventlog.log import EventLog
-from zlay_py.eventlog.record import Entry, RecordKind, did_hash, verdict_payload
-from zlay_py.eventlog.tail import Tail
-from zlay_py.fanout.broadcaster import Broadcaster
-from zlay_py.net.websocket_server import ServerWebSocket
-
-DID = "did:plc:ewvi7nxzyoun6zhxrhs64oiz"
-WAIT_S_MAX = 10.0
-TAIL_FRAMES = 10
-
-
-class FakeSocket:
-    """Keeps what was sent; `after` frames it is closed by the peer."""
-
-    def __init__(self, after: int) -> None:
-        self.received: list[tuple[dict[str, object], dict[str, object]]] = []
-        self.closed = False
-        self.code: int | None = None
-        self.last_heard_s = 0.0
-        self._after = after
-
-    def send_raw(self, data: bytes) -> None:
-        position = 0
-        while position < len(data):
-            assert data[position] == 0x82
-            length, position = data[position + 1], position + 2
-            if length == 126:
-                length, position = int.from_bytes(data[position : position + 2], "big"), position + 2
-            self.send_binary(data[position : position + length])
-            position += length
-
-    def send_binary(self, data: bytes) -> None:
-        decoder = cbor2.CBORDecoder(BytesIO(data))
-        self.received.append((decoder.decode(), decoder.decode()))
-        self.closed = len(self.received) >= self._after
-
-    def close(self, code: int, _reason: str = "") -> None:
-        self.code, self.closed = code, True
-
-    def seqs(self) -> list[object]:
-        return [body["seq"] for _, body in self.received if "seq" in body]
-
-
-class Stream:
-    """A log with a tail that is much smaller, and a broadcaster over both."""
-
-    def __init__(self, folder: Path) -> None:
-        self.tail = Tail(frames_max=TAIL_FRAMES)
-        self.log = EventLog(folder, durability=Durability.FLUSH, clock=SystemClock(), tail=self.tail)
-        self.log.open()
-        self.broadcaster = Broadcaster(self.log, self.tail, SystemClock())
-
-    def append(self, count: int, *, verdicts: bool = False) -> list[int]:
-        return self.log.append([entry(verdict=verdicts and number % 3 == 0) for number in range(count)])
-
-    def serve(self, cursor: int | None, after: int) -> FakeSocket:
-        socket = FakeSocket(after)
-        with gevent.Timeout(WAIT_S_MAX):
-            self.broadcaster.serve(cast(ServerWebSocket, socket), cursor, remote="test", user_agent="test")
-        return socket
-
-
-def entry(*, verdict: bool = False) -> Entry:
-    payload = frame.encode_identity(DID, "2026-01-02T03:04:05.678Z", None, seq=1)
-    kind = RecordKind.VERDICT if verdict else RecordKind.IDENTITY
-    span = (0, 0) if verdict else frame.seq_span(payload, FrameKind.IDENTITY)
-    payload = verdict_payload(1) if verdict else payload
-    return Entry(kind, 0, did_hash(DID), 1, 1, 0, 1, payload, span, Delta(verified=True))
-
-
-@pytest.fixture
-def stream(tmp_path: Path) -> Iterator[Stream]:
-    made = Stream(tmp_path)
-    yield made
-    made.log.close()
+from tests.fanout.streams import FakeSocket, Stream
+from zlay_py.eventlog.segment import SEGMENT_HEADER_BYTES, DamagedRecordError
+from zlay_py.fanout.consumer import CHUNK_BYTES
 
 
 def test_from_the_beginning_through_disk_and_tail(stream: Stream) -> None:
@@ -115,9 +35,9 @@ def test_the_seq_after_the_last_is_live_and_anything_above_is_refused(stream: St
 
 def test_an_old_cursor_is_told_so_before_the_oldest_event(stream: Stream) -> None:
     stream.append(5)
-    stream.log._rotate(stream.log._segments[-1])
+    stream.rotate()
     stream.append(5)
-    stream.log.retain(oldest_time_us=2**62, bytes_max=10**12, hold_seq=5)
+    stream.drop_all_but_the_newest_segment()
     socket = stream.serve(2, after=6)
     assert socket.received[0] == ({"t": "#info", "op": 1}, socket.received[0][1])
     assert socket.received[0][1]["name"] == "OutdatedCursor"
@@ -127,6 +47,86 @@ def test_an_old_cursor_is_told_so_before_the_oldest_event(stream: Stream) -> Non
 def test_a_closing_relay_turns_consumers_away_with_a_code_that_brings_them_back(stream: Stream) -> None:
     stream.broadcaster.close_all()
     assert stream.serve(0, after=1).code == 1012
+
+
+def assert_too_slow(socket: FakeSocket) -> None:
+    header, body = socket.received[-1]
+    assert (header, body["error"], socket.code) == ({"op": -1}, "ConsumerTooSlow", 1008)
+
+
+def test_who_has_seen_everything_is_live_also_where_nothing_is_kept(tmp_path: Path) -> None:
+    stream = Stream(tmp_path, initial_seq=501)
+    gevent.spawn(stream.append, 3)
+    assert stream.serve(500, after=3).seqs() == [501, 502, 503]
+    stream.rotate()
+    stream.drop_all_but_the_newest_segment()
+    gevent.spawn(stream.append, 2)
+    assert stream.serve(503, after=2).seqs() == [504, 505]
+    stream.log.close()
+
+
+def test_who_is_overtaken_by_retention_is_told_so(stream: Stream) -> None:
+    """While its first chunk is on its way, what comes after that goes."""
+    stream.append(300, pad=1000)
+    stream.rotate()
+    stream.append(20)
+
+    def drop_once() -> None:
+        if len(stream.log.segments) > 1:
+            stream.drop_all_but_the_newest_segment()
+
+    socket = stream.serve(0, after=1000, on_send=drop_once)
+    seqs = socket.seqs()
+    assert 0 < len(seqs) < 300
+    assert seqs == list(range(1, len(seqs) + 1))
+    assert_too_slow(socket)
+    assert not stream.corruptions
+
+
+def test_a_segment_that_somebody_removed_is_no_crash(stream: Stream) -> None:
+    stream.append(5)
+    stream.rotate()
+    stream.append(20)
+    stream.log.segments[0].path.unlink()
+    assert_too_slow(stream.serve(1, after=100))
+
+
+def test_a_damaged_log_is_told_and_the_consumer_turned_away(stream: Stream) -> None:
+    stream.append(5)
+    stream.rotate()
+    stream.append(20)
+    path = stream.log.segments[0].path
+    data = bytearray(path.read_bytes())
+    data[SEGMENT_HEADER_BYTES + 10] ^= 1
+    path.write_bytes(data)
+    socket = stream.serve(1, after=100)
+    assert (socket.received, socket.code, len(stream.broadcaster)) == ([], 1011, 0)
+    [error] = stream.corruptions
+    assert isinstance(error, DamagedRecordError)
+    assert (error.path, error.offset) == (path, SEGMENT_HEADER_BYTES)
+
+
+@pytest.mark.parametrize("tail_frames", [10, 10_000])
+def test_who_catches_up_lets_others_run_after_every_chunk(tmp_path: Path, tail_frames: int) -> None:
+    """A peer that takes everything at once, on disk and in the tail."""
+    stream = Stream(tmp_path, tail_frames=tail_frames)
+    stream.append(500, pad=2000)
+    turns: list[int] = []
+    turn = 0
+
+    def others() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            gevent.sleep(0)
+
+    other: Greenlet[[], None] = gevent.spawn(others)
+    gevent.sleep(0)
+    socket = stream.serve(0, after=500, on_send=lambda: turns.append(turn))
+    other.kill()
+    stream.log.close()
+    assert socket.sends >= 500 * 2000 // CHUNK_BYTES
+    assert len(set(turns)) == socket.sends
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -20,7 +20,10 @@ from zlay_py.fanout.cursor import Start, decide, parse
         (4, 5, 90, Start(5, outdated=True)),
         (1, 1, 0, Start(1)),
         (2, 1, 0, Start(2, future=True)),
-        (1000, 1001, 1000, Start(1000)),  # a jump, or everything retained is gone: nothing was missed
+        (1000, 1001, 1000, Start(1001)),  # a jump, or everything retained is gone: nothing was missed
+        (1001, 1001, 1000, Start(1001)),
+        (0, 1001, 1000, Start(1001)),
+        (None, 1001, 1000, Start(1001)),
         (999, 1001, 1000, Start(1001, outdated=True)),
     ],
 )

@@ -4,6 +4,7 @@ import base64
 import hashlib
 from collections.abc import Iterator
 
+import gevent
 import pytest
 
 from tests.support.ws_application import Application
@@ -81,6 +82,21 @@ def test_a_gate_that_refuses_leaves_the_answer_to_the_application(client: RawCli
     assert client.request("GET /stream?mode=refused HTTP/1.1", handshake_headers()).status == 400
     client.open_websocket("/stream?mode=hello")
     assert client.read_frame().payload == b"hello"
+
+
+@pytest.mark.parametrize("target", ["/stream", "/stream?mode=refused"])
+def test_while_draining_an_upgrade_is_told_to_come_back(server: HttpServer, client: RawClient, target: str) -> None:
+    """Also where the gate refuses, as that of a relay that stops does: its 426 would read as "never"."""
+    request = encode_request(f"GET {target} HTTP/1.1", handshake_headers())
+    client.send(request[:20])
+    while server.idle or not len(server.pool or ()):  # until the request is under way
+        gevent.sleep(0)
+    server.begin_drain()
+    client.send(request[20:])
+    response = client.read_response()
+    assert (response.status, response.headers["retry-after"]) == (503, "1")
+    assert response.json()["error"] == "ServiceUnavailable"
+    assert client.at_end()
 
 
 @pytest.mark.parametrize(

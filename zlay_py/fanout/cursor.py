@@ -50,4 +50,4 @@ def decide(cursor: int | None, *, oldest_seq: int, current_seq: int) -> Start:
     position = cursor if CURSOR_IS_INCLUSIVE else cursor + 1
     if position < oldest_seq and cursor < current_seq:  # who has seen the current seq has missed nothing
         return Start(oldest_seq, outdated=True)
-    return Start(position)
+    return Start(max(position, oldest_seq))

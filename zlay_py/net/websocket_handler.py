@@ -44,12 +44,12 @@ class WebSocketUpgradeHandler(HttpHandler, WebSocketHandler):  # type: ignore[mi
         gate = getattr(self.application, "upgrade_gate", None)
         if gate is None or not asks_for_upgrade(environ):
             return None
-        runner = gate(environ)
-        if runner is None:
-            return None
         try:
-            if self.server.draining:
+            if self.server.draining:  # before the gate, which lets nobody in any more: the answer would not be "later"
                 raise HttpRefusedError(*_RESTARTING)
+            runner = gate(environ)
+            if runner is None:
+                return None
             accept = accept_handshake(environ)
         except HttpRefusedError as refused:
             self.start_response(refused.status_line(), refused.response_headers())
