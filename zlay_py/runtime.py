@@ -16,6 +16,8 @@ from zlay_py.errors import LocalError, StorageFullError
 from zlay_py.eventlog.ceiling import Durability
 from zlay_py.eventlog.lock import OwnerLock
 from zlay_py.eventlog.log import EventLog
+from zlay_py.eventlog.recovery import Recovery
+from zlay_py.eventlog.segment import segment_first_seq
 from zlay_py.eventlog.tail import Tail
 from zlay_py.fanout.broadcaster import Broadcaster
 from zlay_py.identity.directory import Directory
@@ -23,7 +25,7 @@ from zlay_py.identity.resolver import DidResolver
 from zlay_py.ingest.accounts import Accounts
 from zlay_py.ingest.identity_store import SqlIdentityStore
 from zlay_py.ingest.pipeline import Pipeline
-from zlay_py.ingest.replay import find_already_logged
+from zlay_py.ingest.replay import find_already_logged, leftovers_of
 from zlay_py.ingest.stats import IngestStats
 from zlay_py.ingest.work import HostContext
 from zlay_py.logs import get_logger
@@ -54,12 +56,20 @@ from zlay_py.workers.retention import Retention
 from zlay_py.workers.slurper import BootstrapList, Slurper
 from zlay_py.workers.state_projector import StateProjector
 from zlay_py.workers.subscriber import Subscriber
+from zlay_py.workers.summary import Summary
 from zlay_py.workers.supervisor import Supervisor
 
 log = get_logger(__name__)
 
+STOP_S_MAX = 20.0
+"""For the waits of an orderly stop, all together. Of gunicorn's graceful timeout some 24 s are left for it (see
+`workers.lifecycle`), and saving and closing come after."""
+
 DRAIN_S_MAX = 8.0
-"""Each of the steps of an orderly stop gets this long; three of them fit into gunicorn's graceful timeout."""
+"""For one of the waits: what the lanes can't get done must not take the log writer's time as well."""
+
+SEQS_UNRECORDED_MAX = 2**20
+"""How far the log can have been ahead of what the database recorded of it: some five times the projector's backlog."""
 
 BOOTSTRAP_RETRY_S = 5.0
 BOOTSTRAP_RETRY_S_MAX = 300.0
@@ -102,6 +112,8 @@ class Relay:
         self.supervisor = Supervisor(self._broken)
         self.serving = False
         self._slot = OwnerLock(settings.data_dir, SLOT_LOCK)
+        self._ending: list[tuple[str, Callable[[], object]]] = []
+        self._stop_until_s = 0.0
         self.http: Callable[..., Iterable[bytes]] | None = None
 
     def start(self) -> None:
@@ -112,7 +124,7 @@ class Relay:
         settings = self.settings
         self._open_storage()
         self._build_ingest()
-        self.broadcaster = Broadcaster(self.event_log, self.tail, self.clock)
+        self.broadcaster = Broadcaster(self.event_log, self.tail, self.clock, on_corruption=self._broken)
         self.http = create_app(Served(self.accounts, self.stores.hosts, self.registry))
         self._serve_metrics()
         self._start_workers()
@@ -134,38 +146,81 @@ class Relay:
             self.broadcaster.close_all()
 
     def finish_stop(self) -> None:
-        """From the sockets to the disk, in the order of the flow, so that nothing read is left behind."""
-        if self.http is None:
+        """From the sockets to the disk, in the order of the flow, so that nothing read is left behind.
+
+        Ends whatever `start` has got to, all of it or a part. A step that fails, or is cut off, is logged and keeps
+        none of the others from running: a full disk must not leave files open and the data directory locked.
+        """
+        if not self._ending:
             return
-        self.slurper.stop()
-        settled = self.lanes.drain(DRAIN_S_MAX) and self.writer.drain(DRAIN_S_MAX)
-        settled = self.projector.drain(DRAIN_S_MAX) and settled
-        self.cursor_saver.save()
-        self.supervisor.stop(1.0)
-        self.directory.close()
-        self.event_log.close()
-        self.stores.database.close()
-        self.metrics_server.stop()
-        self._slot.release()
-        log.info("relay stopped", settled=settled, next_seq=self.event_log.next_seq)
+        self._stop_until_s = self.clock.monotonic_s() + STOP_S_MAX
+        settled, cut_off = True, None
+        while self._ending:
+            name, step = self._ending.pop()
+            try:
+                settled = step() is not False and settled
+            except Exception as error:
+                settled = False
+                log.error("a step of the stop failed; the others follow", step=name, error=repr(error), exc_info=True)
+            except BaseException as error:  # killed: what is left is done without waiting for anything
+                settled, cut_off = False, error
+                self._stop_until_s = self.clock.monotonic_s()
+        log.info("relay stopped", settled=settled)
+        if cut_off is not None:
+            raise cut_off
+
+    def _at_end(self, name: str, step: Callable[[], object]) -> None:
+        """`finish_stop` runs these steps, last one first. One that returns False has left something behind."""
+        self._ending.append((name, step))
+
+    def _wait_s(self) -> float:
+        """For the next wait of the stop."""
+        return max(0.0, min(DRAIN_S_MAX, self._stop_until_s - self.clock.monotonic_s()))
 
     def _open_storage(self) -> None:
         settings = self.settings
         settings.data_dir.mkdir(parents=True, exist_ok=True)
+        self._at_end("slot lock", self._slot.release)
         self._slot.acquire(self._wait_for_slot)
         database = Database(settings.database_url)
+        self._at_end("database", database.close)
         database.migrate()
         self.stores = _Stores(database, HostStore(database), AccountStore(database), MetaStore(database))
         self.tail = Tail(frames_max=settings.history_frames, bytes_max=settings.history_mb * 1024 * 1024)
-        self.event_log = EventLog(
-            settings.data_dir,
-            durability=Durability(settings.durability),
+        self.event_log, recovery = self._open_log()
+        self._at_end("event log", self.event_log.close)
+        log.info("event log open", **asdict(recovery))
+
+    def _open_log(self) -> tuple[EventLog, Recovery]:
+        """A log that is behind the database (its folder was emptied, or is an old copy) must not give out again the
+        seqs that the database knows of, nor those that the database had not heard of yet."""
+        meta, folder = self.stores.meta, self.settings.data_dir
+        known_seq = max(meta.applied_seq(), meta.cursor_checkpoint())
+        beyond = known_seq + 1 + SEQS_UNRECORDED_MAX
+        emptied = known_seq and all(segment_first_seq(path.name) is None for path in folder.iterdir())
+        event_log = self._make_log(max(self.settings.initial_seq, beyond if emptied else 1))
+        recovery = event_log.open()
+        if recovery.next_seq <= known_seq:
+            event_log.close()
+            event_log = self._make_log(beyond)
+            recovery = event_log.open()
+        elif not emptied:
+            return event_log, recovery
+        log.warning(
+            "the event log is behind its database: events are missing, and seqs go on where none was given out before",
+            known_seq=known_seq,
+            next_seq=recovery.next_seq,
+        )
+        return event_log, recovery
+
+    def _make_log(self, initial_seq: int) -> EventLog:
+        return EventLog(
+            self.settings.data_dir,
+            durability=Durability(self.settings.durability),
             clock=self.clock,
-            initial_seq=settings.initial_seq,
+            initial_seq=initial_seq,
             tail=self.tail,
         )
-        recovery = self.event_log.open()
-        log.info("event log open", **asdict(recovery))
 
     def _build_ingest(self) -> None:
         settings, stores = self.settings, self.stores
@@ -179,6 +234,7 @@ class Relay:
             cache_entries_max=settings.validator_cache_size,
             on_save_error=self._identities_not_saved,
         )
+        self._at_end("identities", self.directory.close)
         self.accounts = Accounts(stores.accounts, self.clock)
         pipeline = Pipeline(
             self.accounts, self.directory, self.clock, validation=settings.validation, sync11=settings.sync11
@@ -197,16 +253,25 @@ class Relay:
             lanes=settings.frame_workers,
             capacity=settings.frame_queue_capacity,
         )
-        self.cursor_saver = CursorSaver(stores.hosts, self.registry, self.event_log)
         self.gate = DialGate(self.clock)
-        self.slurper = self._build_slurper()
+        already_logged = self._catch_up()
+        self.slurper = self._build_slurper(already_logged)
 
-    def _build_slurper(self) -> Slurper:
-        settings = self.settings
+    def _catch_up(self) -> dict[int, set[int]]:
+        """Brings SQL up to the log. Returns, by host id, what the hosts will send again although the log has it."""
+        stores = self.stores
         applied = self.projector.catch_up(self.event_log)
-        marks = {row.id: (row.epoch, row.cursor) for row in self.stores.hosts.all()}
-        already_logged = find_already_logged(self.event_log, self.stores.meta.cursor_checkpoint(), marks)
-        log.info("caught up", events_applied=applied, already_logged=sum(map(len, already_logged.values())))
+        marks = {row.id: (row.epoch, row.cursor) for row in stores.hosts.all()}
+        stored = stores.hosts.leftovers()
+        found = find_already_logged(self.event_log, stores.meta.cursor_checkpoint(), marks, stored)
+        self.cursor_saver = CursorSaver(
+            stores.hosts, self.registry, self.event_log, leftovers=leftovers_of(found, marks), stored=stored
+        )
+        log.info("caught up", events_applied=applied, already_logged=sum(map(len, found.values())))
+        return found
+
+    def _build_slurper(self, already_logged: dict[int, set[int]]) -> Slurper:
+        settings = self.settings
         bootstrap = None
         if settings.upstream:
             bootstrap = BootstrapList(self.client, settings.upstream, allow_local=settings.allow_local_hosts)
@@ -240,6 +305,11 @@ class Relay:
 
     def _start_workers(self) -> None:
         settings = self.settings
+        self._at_end("loops", lambda: self.supervisor.stop(1.0))
+        self._at_end("cursors", self.cursor_saver.save)
+        self._at_end("account states", lambda: self.projector.drain(self._wait_s()))
+        self._at_end("log writer", lambda: self.writer.drain(self._wait_s()))
+        self._at_end("frame lanes", lambda: self.lanes.drain(self._wait_s()))
         for worker in (self.projector, self.writer, self.resolver, self.lanes, self.cursor_saver):
             worker.start(self.supervisor)
         Retention(
@@ -249,6 +319,8 @@ class Relay:
             retention_hours=settings.retention_hours,
             budget_bytes=self._disk_budget_bytes(),
         ).start(self.supervisor)
+        Summary(self.stats, self.slurper, self.event_log, self.broadcaster).start(self.supervisor)
+        self._at_end("subscriptions", self.slurper.stop)
         self.slurper.start(self.supervisor)
 
     def _serve_metrics(self) -> None:
@@ -271,6 +343,7 @@ class Relay:
 
         settings = self.settings
         self.metrics_server = MetricsServer(probes.metrics(), not_ready, settings.metrics_bind, settings.metrics_port)
+        self._at_end("metrics port", self.metrics_server.stop)
         self.metrics_server.start()
 
     def _wait_for_slot(self, holder: int | None) -> bool:

@@ -62,6 +62,12 @@ def test_pages_and_counts(hosts: HostStore) -> None:
     assert hosts.created_since(3) == 2
 
 
+def test_hosts_are_counted_by_status(hosts: HostStore, host: HostRow) -> None:
+    hosts.upsert("other.example.com", True, now_us=1)
+    hosts.set_status(hosts.upsert("gone.example.com", True, now_us=1).id, HostStatus.OFFLINE, "dns", 2)
+    assert hosts.count_by_status() == {HostStatus.ACTIVE: 2, HostStatus.OFFLINE: 1}
+
+
 def test_a_status_carries_its_reason_and_a_repetition_writes_nothing(hosts: HostStore, host: HostRow) -> None:
     assert hosts.set_status(host.id, HostStatus.OFFLINE, "dns", 5)
     assert hosts.set_status(host.id, HostStatus.OFFLINE, "dns", 6)

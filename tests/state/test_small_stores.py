@@ -15,6 +15,7 @@ from zlay_py.state.bans import DomainBanStore
 from zlay_py.state.database import Database
 from zlay_py.state.hosts import HostStore
 from zlay_py.state.identities import IdentityRow, IdentityRowStore
+from zlay_py.state.leftovers import LeftoverTable
 from zlay_py.state.meta import MetaStore
 from zlay_py.state.sql import SqlTexts
 
@@ -85,7 +86,7 @@ def test_a_statement_whose_placeholders_move_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "store", [AccountStore, AccountRegistry, HostStore, MetaStore, IdentityRowStore, DomainBanStore]
+    "store", [AccountStore, AccountRegistry, HostStore, LeftoverTable, MetaStore, IdentityRowStore, DomainBanStore]
 )
 def test_every_statement_compiles_for_postgresql(store: Any) -> None:
     made = store(SimpleNamespace(sql=SqlTexts("postgresql")))

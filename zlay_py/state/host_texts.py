@@ -38,6 +38,7 @@ class HostTexts:
         self.created_since = sql.text(
             select(func.count()).select_from(schema.hosts).where(row.created_us >= bindparam("since")), "since"
         )
+        self.count_by_status = sql.text(select(row.status, func.count()).select_from(schema.hosts).group_by(row.status))
         self.insert = self._insert(sql)
         self.set_status = sql.text(
             change.where(of_id, row.status != BANNED).values(

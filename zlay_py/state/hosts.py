@@ -12,6 +12,7 @@ from zlay_py.state import meta, schema
 from zlay_py.state.database import Cursor, Database
 from zlay_py.state.failures import StateRuleError
 from zlay_py.state.host_texts import COLUMNS, HostTexts
+from zlay_py.state.leftovers import Leftover, LeftoverTable
 
 ACCOUNT_LIMIT_DEFAULT = 100
 """Accounts of a host that nobody vouches for, as in the reference relay."""
@@ -78,6 +79,7 @@ class HostStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._texts = HostTexts(database.sql)
+        self._leftovers = LeftoverTable(database)
         self._grow_mark = meta.grow_text(database.sql)
 
     def get(self, hostname: str) -> HostRow | None:
@@ -95,6 +97,10 @@ class HostStore:
     def page(self, after_id: int, limit: int) -> list[HostRow]:
         """Up to `limit` rows in order of id, beginning beyond `after_id`."""
         return [_host(row) for row in self._database.rows(self._texts.page, (after_id, min(limit, PAGE_ROWS_MAX)))]
+
+    def count_by_status(self) -> dict[HostStatus, int]:
+        """How many hosts have each status; those of none are not in it."""
+        return {HostStatus(status): int(count) for status, count in self._database.rows(self._texts.count_by_status)}
 
     def created_since(self, since_us: int) -> int:
         """How many hosts are new since then: what a daily limit on new hosts is held against."""
@@ -150,16 +156,23 @@ class HostStore:
         """Overrides the setting for one host; None: the setting again. False for an unknown host."""
         return self._change(self._texts.set_sync11_mode, (mode, now_us, host_id))
 
-    def save_cursors(self, rows: Iterable[CursorRow], checkpoint_seq: int) -> None:
-        """Saves marks, and the log seq from which a start scans for what lies beyond them, in one transaction.
+    def leftovers(self) -> list[Leftover]:
+        """What `save_cursors` last said of each host that had something left over."""
+        return self._leftovers.all()
+
+    def save_cursors(self, rows: Iterable[CursorRow], checkpoint_seq: int, leftovers: Iterable[Leftover] = ()) -> None:
+        """Saves marks, the log seq from which a start scans for what lies beyond them, and what lies beyond them
+        below that seq (`leftovers`: of hosts where it changed; without runs: nothing any more), in one transaction.
 
         A mark only grows, and one of another epoch than the row's is ignored: frames that were on their way when
         the cursor was reset can't move the new one.
         """
+        changed = list(leftovers)
         marks = [(mark := min(row.cursor, CURSOR_MAX), row.host_id, row.epoch, mark) for row in rows]
 
         def work(cursor: Cursor) -> None:
             cursor.executemany(self._texts.save_cursor, marks)
+            self._leftovers.save_in(cursor, changed)
             cursor.execute(self._grow_mark, (meta.CURSOR_CHECKPOINT, str(checkpoint_seq)))
 
         self._database.transaction(work)

@@ -54,6 +54,15 @@ hosts = Table(
     sqlite_autoincrement=True,
 )
 
+# What a host will send again although the log has it: see `state.leftovers`. Most hosts have no row.
+leftovers = Table(
+    "leftovers",
+    metadata,
+    Column("host_id", BigInteger, ForeignKey("hosts.id", name="leftovers_host"), primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("runs", BYTEWISE, nullable=False),
+)
+
 accounts = Table(
     "accounts",
     metadata,

@@ -157,7 +157,11 @@ class FrameLanes:
     def put(self, work: Work) -> None:
         """Waits while its lane or the byte budget is full: that is the back-pressure to the host's socket."""
         self._budget.take(work.size_bytes)
-        self._lane(work.frame.did).put(work)
+        try:
+            self._lane(work.frame.did).put(work)
+        except BaseException:  # the subscriber was killed while it waited
+            self._budget.give_back(work.size_bytes)
+            raise
         self._count(1)
 
     def queued_frames(self) -> int:

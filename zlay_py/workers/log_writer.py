@@ -13,13 +13,14 @@ from gevent.event import Event
 
 from zlay_py.clock import Clock
 from zlay_py.errors import StorageFullError
+from zlay_py.eventlog.batch import EntryInvalidError
 from zlay_py.eventlog.log import EventLog
 from zlay_py.eventlog.record import Entry
 from zlay_py.ingest.accounts import AccountState
 from zlay_py.ingest.work import Work
 from zlay_py.logs import get_logger
 from zlay_py.workers.byte_budget import ByteBudget
-from zlay_py.workers.state_projector import Applied, StateProjector
+from zlay_py.workers.state_projector import Applied, StateProjector, change_of
 from zlay_py.workers.supervisor import Supervisor
 
 log = get_logger(__name__)
@@ -41,9 +42,20 @@ class _Pending(NamedTuple):
 
 
 class LogWriter:
-    """`put` never waits: what it holds is bounded by the byte budget that every frame was admitted under."""
+    """`put` never waits: what it holds is bounded by the byte budget that every frame was admitted under.
 
-    def __init__(self, event_log: EventLog, projector: StateProjector, budget: ByteBudget, clock: Clock) -> None:
+    In flush mode a record waits for the next fsync before the host's mark, the projector and the budget hear of it.
+    """
+
+    def __init__(
+        self,
+        event_log: EventLog,
+        projector: StateProjector,
+        budget: ByteBudget,
+        clock: Clock,
+        *,
+        full_retry_s: float = FULL_RETRY_S,
+    ) -> None:
         self.on_append: Callable[[float], object] = lambda _seconds: None
         """Called with the time that each batch took."""
         self.full = False
@@ -52,6 +64,7 @@ class LogWriter:
         self._projector = projector
         self._budget = budget
         self._clock = clock
+        self._full_retry_s = full_retry_s
         self._synced_s = clock.monotonic_s()
         self._pending: deque[_Pending] = deque()
         self._unsynced: deque[tuple[int, _Pending]] = deque()
@@ -72,7 +85,7 @@ class LogWriter:
         self._ready.set()
 
     def drain(self, timeout_s: float) -> bool:
-        """Waits until all that was put is durable; False when that took too long (a full disk)."""
+        """Waits until all that was put is durable, in flush mode too; False when that took too long (a full disk)."""
         return bool(self._settled.wait(timeout_s))
 
     def _run(self) -> None:
@@ -85,14 +98,33 @@ class LogWriter:
                 self._ready.clear()
                 self._ready.wait(SYNC_INTERVAL_S if self._unsynced else None)
                 continue
-            self._projector.wait_for_room()
-            batch = [self._pending.popleft() for _ in range(min(len(self._pending), BATCH_EVENTS_MAX))]
-            seqs = self._append(batch)
-            self._finish(batch, seqs)
+            if self._projector.full:
+                if self._unsynced:  # the wait may be long: what was sent must not lie unsynced meanwhile
+                    self._sync()
+                self._projector.wait_for_room()
+            self._write([self._pending.popleft() for _ in range(min(len(self._pending), BATCH_EVENTS_MAX))])
             gevent.sleep(0)
 
-    def _append(self, batch: list[_Pending]) -> list[int]:
-        entries = [pending.entry for pending in batch]
+    def _write(self, batch: list[_Pending]) -> None:
+        """Appends the batch. An entry that can't be a record is left out, and the others keep their order.
+
+        Halves are tried until the bad one stands alone: a bug that one frame brings out must not end the relay, and
+        end it again with every start, when the host sends that frame once more.
+        """
+        try:
+            seqs = self._append([pending.entry for pending in batch])
+        except EntryInvalidError as error:
+            if len(batch) == 1:
+                self._leave_out(batch[0], error)
+                return
+            half = len(batch) // 2
+            self._write(batch[:half])
+            self._write(batch[half:])
+            return
+        self._unsynced.extend(zip(seqs, batch, strict=True))
+        self._settle_durable()
+
+    def _append(self, entries: list[Entry]) -> list[int]:
         while True:
             start_s = self._clock.monotonic_s()
             try:
@@ -101,7 +133,7 @@ class LogWriter:
                 if not self.full:
                     log.error("the disk is full: no event is taken until there is space", detail=str(error))
                 self.full = True
-                gevent.sleep(FULL_RETRY_S)
+                gevent.sleep(self._full_retry_s)
                 continue
             if self.full:
                 log.warning("the disk has space again: events are taken")
@@ -109,13 +141,20 @@ class LogWriter:
             self.on_append(self._clock.monotonic_s() - start_s)
             return seqs
 
-    def _finish(self, batch: list[_Pending], seqs: list[int]) -> None:
-        """Budget back, marks forward, projector told. In flush mode marks wait for the next fsync."""
-        for seq, pending in zip(seqs, batch, strict=True):
-            self._unsynced.append((seq, pending))
-            if pending.work is not None:
-                self._budget.give_back(pending.work.size_bytes)
-        self._settle_durable()
+    def _leave_out(self, pending: _Pending, error: EntryInvalidError) -> None:
+        entry = pending.entry
+        log.error(
+            "an event can't be logged, a bug of ours: it is dropped",
+            error=str(error)[:300],
+            kind=entry.kind.name,
+            uid=entry.uid,
+            host_id=entry.host_id,
+            upstream_seq=entry.upstream_seq,
+            payload_bytes=len(entry.payload),
+        )
+        if pending.account is not None:
+            self._projector.let_go(pending.account)
+        self._work_done(pending)
 
     def _sync(self) -> None:
         """Only flush mode leaves anything to do here."""
@@ -124,13 +163,17 @@ class LogWriter:
         self._settle_durable()
 
     def _settle_durable(self) -> None:
-        """Tells the projector, and moves the hosts' marks, of what the disk is sure of: never of more."""
+        """Budget back, marks forward, projector told, of what the disk is sure of: never of more."""
         durable_seq = self._log.durable_seq
         applied = []
         while self._unsynced and self._unsynced[0][0] <= durable_seq:
             seq, pending = self._unsynced.popleft()
-            applied.append(Applied(seq, pending.entry, pending.account))
-            if pending.work is not None:
-                pending.work.done()
+            applied.append(Applied(seq, change_of(seq, pending.entry), pending.account))
+            self._work_done(pending)
         if applied:
             self._projector.put(applied)
+
+    def _work_done(self, pending: _Pending) -> None:
+        if pending.work is not None:
+            self._budget.give_back(pending.work.size_bytes)
+            pending.work.done()

@@ -1,10 +1,10 @@
 """What the metrics and `/_ready` say of a running relay: every number is read where it is kept, when asked for."""
 
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from zlay_py.atproto.frame import FrameKind
+from zlay_py.errors import LocalError
 from zlay_py.eventlog.log import EventLog
 from zlay_py.fanout.broadcaster import Broadcaster
 from zlay_py.ingest.outcome import DropReason
@@ -37,13 +37,15 @@ class Probes:
     slurper: Slurper
     broadcaster: Broadcaster
     supervisor: Supervisor
+    _hosts_by_status: dict[HostStatus, int] = field(default_factory=dict)
+    """As SQL last said."""
 
     def metrics(self) -> Metrics:
         """All metrics, each connected to its part."""
         metrics = Metrics(event_kinds=FrameKind, drop_reasons=DropReason, host_statuses=HostStatus, queues=QUEUES)
         self._connect_events(metrics)
         event_log = self.event_log
-        metrics.hosts.read_from(lambda: Counter(row.status for row in self.hosts.all()))
+        metrics.hosts.read_from(self._count_hosts)
         metrics.hosts_connected.read_number_from(self.slurper.connected)
         metrics.queue_items.read_from(self._queue_items)
         metrics.frame_bytes.read_number_from(lambda: self.budget.used_bytes)
@@ -65,7 +67,20 @@ class Probes:
             reasons.append(f"the event log has stopped: {self.event_log.failure}")
         if self.projector.failing:
             reasons.append("the database takes no account states")
+        waiting = self.lanes.waiting_for_database
+        if waiting:
+            reasons.append(f"{waiting} frames wait for the database")
         return reasons
+
+    def _count_hosts(self) -> Mapping[HostStatus, int]:
+        """The last numbers known while SQL is away: everything else on the page is wanted then more than ever."""
+        try:
+            counts = self.hosts.count_by_status()
+        except LocalError:
+            return self._hosts_by_status
+        self._hosts_by_status.clear()
+        self._hosts_by_status.update(counts)
+        return counts
 
     def _connect_events(self, metrics: Metrics) -> None:
         stats = self.stats
