@@ -13,13 +13,32 @@ def test_the_mark_waits_for_the_first_unfinished_event() -> None:
     for seq in (3, 5, 9):
         water.begin(seq, log_seq=100 + seq)
     water.done(5)
-    assert (water.mark, water.scan_floor()) == (None, 103)
+    assert (water.mark, water.scan_floor()) == (2, 103)
     water.done(3)
     assert (water.mark, water.scan_floor()) == (5, 109)
     water.done(9)
     assert water.mark == 9
     assert water.scan_floor() is None
     assert water.unfinished == 0
+
+
+def test_a_live_start_has_a_mark_right_below_its_first_frame() -> None:
+    """A kill before that frame is done must bring it back, and not a live start without it."""
+    water = LowWater(None)
+    water.begin(7, log_seq=1)
+    assert (water.mark, water.touched) == (6, True)
+    water.touched = False
+    water.begin(12, log_seq=1)
+    water.done(12)
+    assert (water.mark, water.touched) == (6, False), "only the first frame sets it, and it waits for that one"
+    water.done(7)
+    assert (water.mark, water.touched) == (12, True)
+
+
+def test_a_known_mark_is_not_touched_by_a_frame_that_begins() -> None:
+    water = LowWater(3)
+    water.begin(9, log_seq=1)
+    assert (water.mark, water.touched) == (3, False)
 
 
 @given(st.lists(st.integers(1, 10_000), unique=True, min_size=1, max_size=60), st.randoms(use_true_random=False))

@@ -9,7 +9,9 @@ from collections import OrderedDict
 
 
 class LowWater:
-    """`mark`: the last upstream seq with nothing unfinished at or below it; None before the first."""
+    """`mark`: the last upstream seq with nothing unfinished at or below it; None before the first frame of a host that
+    was connected live.
+    """
 
     __slots__ = ("_finished", "_open", "mark", "touched")
 
@@ -23,7 +25,12 @@ class LowWater:
         """A frame was read. `seq` grows from call to call; `log_seq`: the log's current seq at that moment.
 
         The log record of this frame can only stand above `log_seq`: that bounds what a start has to scan.
+        Without a mark, one is set right below this frame: a start after a kill must ask for it, and not go live again.
+        No event needs to have that seq: a host sends what is above the cursor.
         """
+        if self.mark is None:
+            self.mark = seq - 1
+            self.touched = True
         self._open[seq] = log_seq
 
     def done(self, seq: int) -> None:

@@ -1,17 +1,19 @@
 """The set of hosts: known ones from SQL, those of RELAY_HOSTS, a bootstrap relay's list; one subscriber each."""
 
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import gevent
 
 from zlay_py.clock import Clock
-from zlay_py.errors import InvalidDataError, NetError
+from zlay_py.errors import InvalidDataError, NetError, StorageFullError
 from zlay_py.ingest.low_water import LowWater
 from zlay_py.ingest.work import HostContext
 from zlay_py.logs import get_logger
 from zlay_py.net.backoff import Backoff
 from zlay_py.net.hostname import HostAddress, parse_hostname
 from zlay_py.net.http_client import HttpClient
+from zlay_py.state.failures import StateUnavailableError
 from zlay_py.state.hosts import HostRow, HostStatus, HostStore, NewHost
 from zlay_py.workers.host_registry import HostRegistry
 from zlay_py.workers.subscriber import Subscriber, SubscriberFactory
@@ -25,6 +27,8 @@ PAGES_MAX = 100
 """A bootstrap list may name 100,000 hosts; the network has about 3,000."""
 PAGE_BYTES_MAX = 4 * 1024 * 1024
 PAGE_TIMEOUT_S = 30.0
+STOP_S_MAX = 5.0
+"""For the bootstrap and all subscribers together to end when they are told to."""
 CRAWLED_STATUSES = frozenset({"active", "idle"})
 """Hosts that the bootstrap relay calls otherwise are banned or gone there; they can still ask us by requestCrawl."""
 
@@ -41,7 +45,7 @@ class BootstrapList:
         """Address and last seq of every host to crawl. Raises NetError, InvalidDataError; earlier pages stand."""
         cursor = ""
         for _ in range(PAGES_MAX):
-            query = f"?limit={PAGE_HOSTS}" + (f"&cursor={cursor}" if cursor else "")
+            query = f"?limit={PAGE_HOSTS}" + (f"&cursor={quote(cursor, safe='')}" if cursor else "")
             response = self._http.get_json(
                 self._relay.http_url(LIST_HOSTS + query), timeout_s=PAGE_TIMEOUT_S, bytes_max=PAGE_BYTES_MAX
             )
@@ -94,6 +98,8 @@ class Slurper:
         self._allow_local = allow_local
         self._already_logged = already_logged
         self._greenlets: list[gevent.Greenlet[..., object]] = []
+        self._bootstrapping: gevent.Greenlet[..., object] | None = None
+        self._stopped = False
 
     def start(self, supervisor: Supervisor) -> None:
         """Subscribes to every host known so far and starts to fetch the bootstrap list."""
@@ -105,11 +111,14 @@ class Slurper:
             log.info("no bootstrap relay is set: only known hosts and RELAY_HOSTS are crawled")
         else:
             bootstrap = self._bootstrap
-            supervisor.spawn("bootstrap", lambda: self._fetch_list(bootstrap, supervisor))
+            self._bootstrapping = supervisor.spawn("bootstrap", lambda: self._fetch_list(bootstrap, supervisor))
 
     def stop(self) -> None:
-        """Closes every host connection. Frames that were read stay with the lanes."""
-        gevent.killall(self._greenlets, block=True, timeout=5.0)
+        """Closes every host connection, for good. Frames that were read stay with the lanes."""
+        self._stopped = True
+        # the bootstrap first: it would subscribe to more hosts while the others end
+        bootstrapping = [] if self._bootstrapping is None else [self._bootstrapping]
+        gevent.killall(bootstrapping + self._greenlets, block=True, timeout=STOP_S_MAX)
 
     def connected(self) -> int:
         return sum(subscriber.connected for subscriber in self.subscribers.values())
@@ -121,10 +130,10 @@ class Slurper:
                 for page in bootstrap.pages():
                     self._add([NewHost(address.name, address.tls, cursor=seq) for address, seq in page], supervisor)
                     count += len(page)
-            except (NetError, InvalidDataError) as error:
+            except (NetError, InvalidDataError, StateUnavailableError, StorageFullError) as error:
                 wait_s = self._backoff.next()
                 log.warning(
-                    "bootstrap failed: the host list could not be fetched; the relay serves and tries again",
+                    "bootstrap failed: the host list could not be fetched or saved; the relay serves and tries again",
                     error=str(error)[:300],
                     hosts_so_far=count,
                     retry_in_s=round(wait_s, 1),
@@ -140,7 +149,7 @@ class Slurper:
             self._subscribe(row, supervisor)
 
     def _subscribe(self, row: HostRow, supervisor: Supervisor) -> None:
-        if row.id in self._registry or row.status is HostStatus.BANNED:
+        if self._stopped or row.id in self._registry or row.status is HostStatus.BANNED:
             return
         try:
             url = ("https://" if row.tls else "http://") + row.hostname
@@ -158,5 +167,7 @@ class Slurper:
         )
         self._registry.add(host)
         subscriber = self._make_subscriber(host, address)
+        if row.status is HostStatus.OFFLINE:
+            subscriber.doubt()
         self.subscribers[row.id] = subscriber
         self._greenlets.append(supervisor.spawn(f"subscriber {row.hostname}", subscriber.run))

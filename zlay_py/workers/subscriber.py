@@ -1,38 +1,39 @@
 """One host: connect, read frames, hand them to the lanes, keep the place, connect again. For ever."""
 
-from collections import OrderedDict
 from collections.abc import Callable
-from hashlib import sha256
 from ssl import SSLContext
+from typing import Protocol
 
 import gevent
 
 from zlay_py.atproto import events, frame
-from zlay_py.atproto.frame import FRAME_BYTES_MAX, Frame, FrameKind
+from zlay_py.atproto.frame import Frame, FrameKind
 from zlay_py.clock import Clock
-from zlay_py.errors import FrameError, InvalidDataError, NetError
+from zlay_py.errors import (
+    CorruptionError,
+    FrameError,
+    InvalidDataError,
+    NetError,
+    StorageFailedError,
+    StorageFullError,
+)
 from zlay_py.eventlog.log import EventLog
 from zlay_py.ingest.low_water import LowWater
 from zlay_py.ingest.outcome import DropReason
 from zlay_py.ingest.stats import IngestStats
 from zlay_py.ingest.work import HostContext, Work
 from zlay_py.logs import get_logger
-from zlay_py.net import websocket_client
 from zlay_py.net.backoff import Backoff
 from zlay_py.net.failures import FailureKind
 from zlay_py.net.hostname import HostAddress
 from zlay_py.net.ssrf import AddressGuard
-from zlay_py.net.websocket_client import WebSocketConnection
+from zlay_py.state.failures import StateUnavailableError
 from zlay_py.state.hosts import HostStatus, HostStore
 from zlay_py.workers.dial_gate import DialGate
-from zlay_py.workers.frame_lanes import FrameLanes
+from zlay_py.workers.dialler import Connect, Connection, Dialler, handshake_s
+from zlay_py.workers.host_stream import ConnectionSeqs, PoisonMemory, StuckPlace
 
 log = get_logger(__name__)
-
-PATH = "/xrpc/com.atproto.sync.subscribeRepos"
-
-HANDSHAKE_S_MAX = 30.0
-"""DNS, TCP, TLS and upgrade together."""
 
 SILENCE_S_MAX = 30.0
 """Nothing received for this long: we ping. Nothing for as long again: the connection is dead."""
@@ -43,17 +44,17 @@ UNFINISHED_FRAMES_MAX = 2_000
 PARKED_BYTES_MAX = 8 * 1024 * 1024
 """Of one host's frames that wait for identities. Past it the socket is not read: it waits alone."""
 
-REPEATED_FRAMES_MAX = 100
-"""Seqs in a row that do not grow: after so many the connection is closed (atproto event-stream spec)."""
+STEADY_S = 60.0
+"""A connection that lived so long was a good one, events or not: the next delay is a first one."""
 
 BELOW_CURSOR_CONNECTIONS = 3
-"""Connections in a row that never get above our cursor: the host's seqs were reset."""
+"""Connections in a row that bring seqs below our cursor and none above it: the host's seqs were reset."""
 
 RESET_INTERVAL_S = 86_400.0
 """A host's cursor is reset by itself at most this often: a reset loses its place."""
 
-POISON_HASHES_MAX = 16
-"""Of undecodable frames remembered per host. Met again, such a frame is skipped instead of closing once more."""
+PARKED_BYTES_MAX_ALL = 256 * 1024 * 1024
+"""Of all hosts' together: past it the hosts that have some are not read."""
 
 OFFLINE_AFTER_FAILURES = 3
 """Failed connections in a row before the host counts as offline. It is retried all the same."""
@@ -61,14 +62,24 @@ OFFLINE_AFTER_FAILURES = 3
 RELAY_MARKER = "atproto-relay"
 
 
+class TakesWork(Protocol):
+    """The frame lanes, as a subscriber sees them."""
+
+    parked_bytes: int
+    """Of all hosts' frames that wait for identities."""
+
+    def put(self, work: Work) -> None:
+        """Waits while there is no room."""
+
+
 class Subscriber:
-    """The reader of one host. `run` ends only when it is killed."""
+    """The reader of one host. `run` ends only when it is killed, or when our own storage is broken."""
 
     def __init__(
         self,
         host: HostContext,
         address: HostAddress,
-        lanes: FrameLanes,
+        lanes: TakesWork,
         event_log: EventLog,
         hosts: HostStore,
         stats: IngestStats,
@@ -79,7 +90,9 @@ class Subscriber:
         guard: AddressGuard,
         tls_context: SSLContext,
         user_agent: str,
+        connect: Connect | None = None,
     ) -> None:
+        """`connect`: how the host is reached, if not over the network."""
         self.host = host
         self.connected = False
         self._address = address
@@ -90,56 +103,76 @@ class Subscriber:
         self._clock = clock
         self._gate = gate
         self._backoff = backoff
-        self._guard = guard
-        self._tls_context = tls_context
-        self._user_agent = user_agent
+        self._connect = connect or Dialler(guard, tls_context, user_agent)
         self._last_read: int | None = host.water.mark
         self._failures = 0
+        self._dial_failures = 0
         self._below_cursor = 0
         self._reset_at_s: float | None = None
-        self._poison: OrderedDict[bytes, None] = OrderedDict()
+        self._poison = PoisonMemory()
+        self._stuck = StuckPlace()
+
+    def doubt(self) -> None:
+        """The host was offline when we last knew of it: its first dial is one of those that may keep nobody waiting."""
+        self._dial_failures = max(1, self._dial_failures)
 
     def run(self) -> None:
+        """Raises StorageFailedError, CorruptionError."""
         while True:
-            progress = False
+            good = False
             try:
-                progress = self._connection()
-            except (NetError, FrameError) as error:
-                self._failed(error)
+                good = self._connection()
+            except NetError as error:
+                self._failed(error.kind, str(error))
+            except (StorageFailedError, CorruptionError):
+                raise
             except Exception:
                 # a bug of ours that this host brought out must not take the other hosts down
                 log.exception("a subscription met a bug of ours", host=self.host.name)
                 self._failures += 1
-            if progress:
+            if good:
                 self._backoff.reset()
             gevent.sleep(self._backoff.next())
 
     def _connection(self) -> bool:
-        """One connection from dial to end; True if it brought anything new."""
+        """One connection from dial to end; True if it brought anything new, or lasted."""
         start = self._last_read
-        connection = self._connect(start)
+        connection = self._dial(start)
+        seqs = ConnectionSeqs(start)
+        since_s = self._clock.monotonic_s()
         self.connected = True
         try:
             self._established()
-            self._read(connection, start)
-        except (NetError, FrameError) as error:
-            self._failed(error)
+            self._read(connection, seqs)
+        except NetError as error:
+            self._ended_by(error.kind, str(error))
+        except FrameError as error:
+            self._ended_by(FailureKind.DECODE, str(error))
         finally:
             self.connected = False
             connection.close()
-        return self._last_read != start
+        self._judge_seqs(seqs)
+        return self._last_read != start or self._clock.monotonic_s() - since_s >= STEADY_S
 
-    def _connect(self, cursor: int | None) -> WebSocketConnection:
-        query = "" if cursor is None else f"?cursor={cursor}"
-        with self._gate:
-            connection = websocket_client.connect(
-                self._address.ws_url(PATH + query),
-                guard=self._guard,
-                tls_context=self._tls_context,
-                headers={"User-Agent": self._user_agent},
-                timeout_s=HANDSHAKE_S_MAX,
-                message_bytes_max=FRAME_BYTES_MAX,
+    def _dial(self, last_read: int | None) -> Connection:
+        cursor = last_read
+        if last_read is not None and (steps := self._stuck.steps(last_read)):
+            cursor = last_read + steps
+            log.info(
+                "host sends a frame that we can't take; a later cursor is tried",
+                host=self.host.name,
+                reason=self._stuck.kind,
+                last_read=last_read,
+                cursor=cursor,
             )
+        failures = self._dial_failures
+        with self._gate.place(doubtful=failures > 0):
+            try:
+                connection = self._connect(self._address, cursor, timeout_s=handshake_s(failures))
+            except NetError:
+                self._dial_failures += 1
+                raise
+        self._dial_failures = 0
         if RELAY_MARKER in connection.response_headers.get("server", "").lower():
             connection.close()
             raise NetError(FailureKind.POLICY, "the host is a relay itself")
@@ -149,78 +182,104 @@ class Subscriber:
         if self._failures:
             log.info("host connected again", host=self.host.name, cursor=self._last_read)
         self._failures = 0
-        self._hosts.set_status(self.host.id, HostStatus.ACTIVE, None, self._clock.now_us())
+        self._save_status(HostStatus.ACTIVE, None)
 
-    def _failed(self, error: NetError | FrameError) -> None:
-        kind = error.kind if isinstance(error, NetError) else FailureKind.DECODE
+    def _ended_by(self, kind: str, detail: str) -> None:
+        self._stuck.failed(kind, self._last_read)
+        self._failed(kind, detail)
+
+    def _failed(self, kind: str, detail: str) -> None:
         self._failures += 1
         if self._failures == 1:
-            log.info("host connection ended", host=self.host.name, failure=kind, detail=str(error)[:200])
+            log.info("host connection ended", host=self.host.name, failure=kind, detail=detail[:200])
         if self._failures == OFFLINE_AFTER_FAILURES:
-            log.warning("host is offline; it is retried", host=self.host.name, failure=kind, detail=str(error)[:200])
+            log.warning("host is offline; it is retried", host=self.host.name, failure=kind, detail=detail[:200])
         if self._failures >= OFFLINE_AFTER_FAILURES:
-            self._hosts.set_status(self.host.id, HostStatus.OFFLINE, kind, self._clock.now_us())
+            self._save_status(HostStatus.OFFLINE, kind)
 
-    def _read(self, connection: WebSocketConnection, cursor: int | None) -> None:
-        repeated = 0
-        grew = False
+    def _save_status(self, status: HostStatus, failure_kind: str | None) -> None:
+        """The status is for those who ask for it: while the database is away, it is left as it was."""
         try:
-            while True:
-                event = self._decode(connection.receive_kept_alive(SILENCE_S_MAX))
-                if event is None:
-                    continue
+            self._hosts.set_status(self.host.id, status, failure_kind, self._clock.now_us())
+        except (StateUnavailableError, StorageFullError) as error:
+            log.warning("a host's status could not be saved", host=self.host.name, status=status, error=str(error))
+
+    def _read(self, connection: Connection, seqs: ConnectionSeqs) -> None:
+        """Until the host ends it by an error frame. Raises NetError, FrameError."""
+        poison_logged = False
+        while True:
+            message = connection.receive_kept_alive(SILENCE_S_MAX)
+            try:
+                event = frame.decode(message)
+            except FrameError as error:
+                if not self._poison.met_before(message):
+                    self._stats.undecodable += 1
+                    raise
+                self._stats.dropped[DropReason.POISON_FRAME] += 1
+                if not poison_logged:  # once: a host could fill our log with it
+                    detail = str(error)[:200]
+                    log.warning("a frame that can't be decoded is skipped", host=self.host.name, detail=detail)
+                poison_logged = True
+                seqs.useless()
+            else:
+                self._stats.received[event.kind] += 1
                 if event.kind is FrameKind.ERROR:
                     self._error_frame(event)
                     return
-                if event.kind in (FrameKind.UNKNOWN, FrameKind.INFO):
-                    continue
-                if not event.seq:  # without a place in the stream there is nothing to resume from or to wait for
-                    self._stats.dropped[DropReason.EVENT_INVALID] += 1
-                    continue
-                if self._last_read is not None and event.seq <= self._last_read:
-                    if event.seq != cursor:  # the first frame may repeat the cursor: some hosts count it in
-                        self._stats.dropped[DropReason.SEQ_REPEATED] += 1
-                        repeated += 1
-                    if repeated >= REPEATED_FRAMES_MAX:
-                        raise NetError(FailureKind.POLICY, f"{repeated} seqs in a row not above {self._last_read}")
-                    continue
-                repeated, grew = 0, True
-                self._take(event)
-                gevent.sleep(0)  # a busy host never waits in recv, and would keep every other greenlet from running
-        finally:
-            self._judge_seqs(grew, repeated)
+                self._event(event, seqs)
+            gevent.sleep(0)  # a busy host never waits in recv, and would keep every other greenlet from running
 
-    def _decode(self, message: bytes) -> Frame | None:
-        """None for a frame that broke the stream before and is skipped now."""
-        try:
-            event = frame.decode(message)
-        except FrameError as error:
-            digest = sha256(message).digest()
-            if digest in self._poison:
-                self._stats.dropped[DropReason.POISON_FRAME] += 1
-                log.warning("a frame that can't be decoded is skipped", host=self.host.name, detail=str(error)[:200])
-                return None
-            self._poison[digest] = None
-            if len(self._poison) > POISON_HASHES_MAX:
-                self._poison.popitem(last=False)
-            self._stats.undecodable += 1
-            raise
-        self._stats.received[event.kind] += 1
-        return event
+    def _event(self, event: Frame, seqs: ConnectionSeqs) -> None:
+        """Raises NetError when the host has sent too many that are none, or none anew."""
+        last_read = self._last_read
+        if event.kind in (FrameKind.UNKNOWN, FrameKind.INFO):
+            if event.seq and (last_read is None or event.seq > last_read):
+                # a kind of times to come, or gone by: ignored, but the place is behind it
+                self._advance(event.seq)
+                self.host.water.done(event.seq)
+            seqs.useless()
+        elif not event.seq:  # without a place in the stream there is nothing to resume from or to wait for
+            self._stats.dropped[DropReason.EVENT_INVALID] += 1
+            seqs.useless()
+        elif last_read is None or event.seq > last_read:
+            seqs.new()
+            self._take(event)
+        elif not seqs.is_cursor(event.seq):
+            self._stats.dropped[DropReason.SEQ_REPEATED] += 1
+            seqs.repeated(event.seq)
 
     def _take(self, event: Frame) -> None:
         host, water = self.host, self.host.water
-        self._last_read = event.seq
-        water.begin(event.seq, self._log.current_seq)
+        self._advance(event.seq)
         if event.seq in host.already_logged:
             host.already_logged.discard(event.seq)
             self._stats.dropped[DropReason.ALREADY_LOGGED] += 1
             water.done(event.seq)
             return
         self._lanes.put(Work(host, water, event, self._clock.now_us()))
-        while water.unfinished >= UNFINISHED_FRAMES_MAX or host.parked_bytes >= PARKED_BYTES_MAX:
+        while water.unfinished >= UNFINISHED_FRAMES_MAX or self._parks_too_much():
             host.room.clear()
             host.room.wait()
+
+    def _parks_too_much(self) -> bool:
+        """Alone, or as one of many: a host that has nothing parked is never held up by the others'."""
+        parked = self.host.parked_bytes
+        return parked >= PARKED_BYTES_MAX or (parked > 0 and self._lanes.parked_bytes >= PARKED_BYTES_MAX_ALL)
+
+    def _advance(self, seq: int) -> None:
+        """The place in the host's stream is at `seq` now."""
+        if self._stuck.steps(self._last_read):
+            self._stats.dropped[DropReason.POISON_FRAME] += 1
+            log.warning(
+                "a frame that we can't take was stepped over",
+                host=self.host.name,
+                reason=self._stuck.kind,
+                last_read=self._last_read,
+                next_read=seq,
+            )
+            self._stuck.forget()
+        self._last_read = seq
+        self.host.water.begin(seq, self._log.current_seq)
 
     def _error_frame(self, event: Frame) -> None:
         try:
@@ -228,31 +287,41 @@ class Subscriber:
         except InvalidDataError as error:
             name, message = "", str(error)
         log.warning("host sent an error", host=self.host.name, error=name[:64], message=message[:200])
-        if name == "FutureCursor":
+        if name != "FutureCursor":
+            return
+        if self._stuck.steps(self._last_read):
+            self._stuck.forget()  # we stepped beyond the end of its stream: that says nothing about the place itself
+        else:
             self._reset_cursor("FutureCursor")
 
-    def _judge_seqs(self, grew: bool, repeated: int) -> None:
-        """Counts connections that sent only seqs below our cursor."""
-        if grew or not repeated:
-            self._below_cursor = 0 if grew else self._below_cursor
-            return
-        self._below_cursor += 1
-        if self._below_cursor >= BELOW_CURSOR_CONNECTIONS:
+    def _judge_seqs(self, seqs: ConnectionSeqs) -> None:
+        """Counts connections that brought only seqs below our cursor."""
+        if seqs.grew:
             self._below_cursor = 0
-            self._reset_cursor(f"{BELOW_CURSOR_CONNECTIONS} connections below the cursor")
+        elif seqs.below:
+            self._below_cursor += 1
+            if self._below_cursor >= BELOW_CURSOR_CONNECTIONS:
+                self._reset_cursor(f"{BELOW_CURSOR_CONNECTIONS} connections below the cursor")
 
     def _reset_cursor(self, reason: str) -> None:
         """The host's seqs began anew: a new epoch, without a cursor, so that old marks can't hide new events."""
         now_s = self._clock.monotonic_s()
         if self._reset_at_s is not None and now_s - self._reset_at_s < RESET_INTERVAL_S:
             return
-        self._reset_at_s = now_s
         host = self.host
-        host.epoch = self._hosts.bump_epoch(host.id, None)
-        log.warning("host cursor reset", host=host.name, reason=reason, old_cursor=self._last_read, epoch=host.epoch)
+        try:
+            host.epoch = self._hosts.bump_epoch(host.id, None)
+        except (StateUnavailableError, StorageFullError) as error:
+            log.warning("a host's cursor could not be reset; tried again", host=host.name, error=str(error))
+            return
+        # together with the epoch, before anything can wait: an old mark must not be saved as one of the new epoch
         host.water = LowWater(None)
         host.already_logged.clear()
-        self._last_read = None
+        old_cursor, self._last_read = self._last_read, None
+        self._reset_at_s = now_s
+        self._stuck.forget()
+        self._below_cursor = 0
+        log.warning("host cursor reset", host=host.name, reason=reason, old_cursor=old_cursor, epoch=host.epoch)
 
 
 SubscriberFactory = Callable[[HostContext, HostAddress], Subscriber]
