@@ -82,6 +82,8 @@ class ShakyHosts(HostStore):
 
 
 class NoLanes:
+    parked_bytes = 0
+
     def put(self, work: Work) -> None:
         raise AssertionError(f"nobody sends anything: {work}")
 
