@@ -132,7 +132,7 @@ def test_a_right_venv_is_left_alone(clone: Path, bare_path: Path) -> None:
     with (clone / "requirements.txt").open("a") as file:
         file.write("another==1.0\n")
     done = run(["make", "setup"], clone, str(bare_path))
-    assert done.stdout.startswith("installing packages into .venv (runtime)\n")
+    assert done.stdout.startswith("installing packages into .venv (runtime); this takes a minute or two\n")
 
 
 def test_clean_leaves_the_data(clone: Path) -> None:
