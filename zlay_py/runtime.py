@@ -10,7 +10,7 @@ from random import SystemRandom
 import gevent
 
 from zlay_py import __version__
-from zlay_py.api.wsgi import SERVER, Served, create_app
+from zlay_py.api.wsgi import Served, create_app
 from zlay_py.clock import SystemClock
 from zlay_py.errors import LocalError, StorageFullError
 from zlay_py.eventlog.ceiling import Durability
@@ -19,6 +19,7 @@ from zlay_py.eventlog.log import EventLog
 from zlay_py.eventlog.recovery import Recovery
 from zlay_py.eventlog.segment import segment_first_seq
 from zlay_py.eventlog.tail import Tail
+from zlay_py.exit_status import BROKEN
 from zlay_py.fanout.broadcaster import Broadcaster
 from zlay_py.identity.directory import Directory
 from zlay_py.identity.resolver import DidResolver
@@ -29,6 +30,7 @@ from zlay_py.ingest.replay import find_already_logged, leftovers_of
 from zlay_py.ingest.stats import IngestStats
 from zlay_py.ingest.work import HostContext
 from zlay_py.logs import get_logger
+from zlay_py.net import USER_AGENT
 from zlay_py.net.backoff import Backoff
 from zlay_py.net.hostname import HostAddress, parse_hostname
 from zlay_py.net.http_client import HttpClient
@@ -86,9 +88,6 @@ SLOT_LOCK = "slot-0.lock"
 
 DISK_SHARE = 0.8
 """Of the free space, for the event log, where no budget is set."""
-
-EXIT_BROKEN = 70
-"""The relay stopped because it could not go on (BSD's EX_SOFTWARE)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +225,7 @@ class Relay:
         settings, stores = self.settings, self.stores
         self.guard = AddressGuard(allow_loopback=settings.allow_local_hosts)
         self.tls_context = client_context(settings.ca_file)
-        self.client = HttpClient(self.guard, user_agent=SERVER, tls_context=self.tls_context)
+        self.client = HttpClient(self.guard, user_agent=USER_AGENT, tls_context=self.tls_context)
         self.directory = Directory(
             DidResolver(self.client, settings.plc_url, allow_local_hosts=settings.allow_local_hosts),
             SqlIdentityStore(IdentityRowStore(stores.database)),
@@ -300,7 +299,7 @@ class Relay:
             Backoff(RECONNECT_S, RECONNECT_S_MAX, rng=SystemRandom().random),
             guard=self.guard,
             tls_context=self.tls_context,
-            user_agent=SERVER,
+            user_agent=USER_AGENT,
         )
 
     def _start_workers(self) -> None:
@@ -373,4 +372,4 @@ class Relay:
         what = "our storage or machine" if isinstance(error, LocalError) else "a bug of ours"
         log.critical("the relay stops", loop=loop, cause=what, error=repr(error))
         sys.stderr.flush()
-        os._exit(EXIT_BROKEN)
+        os._exit(BROKEN)

@@ -10,12 +10,13 @@ from falcon.testing import TestClient
 
 from tests.support.identities import NOW_US
 from tests.support.repo import did_plc
-from zlay_py.api.wsgi import SERVER, Served, create_app
+from zlay_py.api.wsgi import Served, create_app
 from zlay_py.atproto import cid
 from zlay_py.clock import SystemClock
 from zlay_py.ingest.accounts import Accounts
 from zlay_py.ingest.low_water import LowWater
 from zlay_py.ingest.work import HostContext
+from zlay_py.net.http_refusal import SERVER_HEADER
 from zlay_py.state.accounts import AccountChange, AccountStore
 from zlay_py.state.database import Database
 from zlay_py.state.hosts import HostStatus, HostStore, NewHost
@@ -64,8 +65,8 @@ def site(tmp_path: Path) -> Iterator[Site]:
 def test_health(site: Site, path: str) -> None:
     result = site.client.simulate_get(path)
     assert result.json["status"] == "ok"
-    assert result.headers["server"] == SERVER
-    assert "atproto-relay" in SERVER
+    assert result.headers["server"] == SERVER_HEADER
+    assert "atproto-relay" in SERVER_HEADER
 
 
 def test_repo_status_and_latest_commit(site: Site) -> None:

@@ -27,7 +27,7 @@ from tests.support.net_tls import TestAuthority
 from zlay_py.errors import NetError
 from zlay_py.net.failures import FailureKind
 from zlay_py.net.websocket_client import CONTROLS_MAX, CONTROLS_WINDOW_S, MESSAGE_S_MAX, WebSocketConnection
-from zlay_py.net.websocket_reader import encode_close
+from zlay_py.net.websocket_frames import close_payload
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
@@ -112,7 +112,7 @@ def test_one_byte_more_is_too_large_and_said_so_before_it_came(subscribe: Subscr
         assert receive_failure(connection) == FailureKind.TOO_LARGE
         assert connection.closed
         server.ended.get(timeout=LONG_S)
-    assert seen == [(CLOSE, encode_close(1009))]
+    assert seen == [(CLOSE, close_payload(1009))]
 
 
 @pytest.mark.parametrize(
@@ -133,12 +133,12 @@ def test_broken_frames_end_the_connection(subscribe: Subscribe, frame: bytes, ki
         assert receive_failure(connection) == kind
         assert receive_failure(connection) in (kind, FailureKind.CLOSED), "and it stays so"
         server.ended.get(timeout=LONG_S)
-    assert seen == [(CLOSE, encode_close(code))]
+    assert seen == [(CLOSE, close_payload(code))]
 
 
 def test_the_close_frame_of_the_host_is_shown_and_answered(subscribe: Subscribe) -> None:
     seen: list[tuple[int, bytes]] = []
-    stream = server_frame(BINARY, b"last") + server_frame(CLOSE, encode_close(1008, "FutureCursor"))
+    stream = server_frame(BINARY, b"last") + server_frame(CLOSE, close_payload(1008, "FutureCursor"))
     with serving(streaming(stream, then=lambda connection: seen.append(read_client_frame(connection)))) as server:
         connection = subscribe(server)
         assert connection.receive(LONG_S) == b"last"
@@ -148,7 +148,7 @@ def test_the_close_frame_of_the_host_is_shown_and_answered(subscribe: Subscribe)
         assert (connection.close_code, connection.close_reason) == (1008, "FutureCursor")
         assert connection.closed
         server.ended.get(timeout=LONG_S)
-    assert seen == [(CLOSE, encode_close(1000))]
+    assert seen == [(CLOSE, close_payload(1000))]
 
 
 @pytest.mark.parametrize("tail", [b"", server_frame(BINARY, b"cut off")[:-1]])

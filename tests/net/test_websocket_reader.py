@@ -8,16 +8,8 @@ from hypothesis import strategies as st
 from tests.support.net_servers import server_frame
 from zlay_py.errors import NetError
 from zlay_py.net.failures import FailureKind
-from zlay_py.net.websocket_reader import (
-    CONTROL_BYTES_MAX,
-    FRAGMENTS_MAX,
-    Control,
-    FrameReader,
-    Opcode,
-    encode_close,
-    encode_control,
-    parse_close,
-)
+from zlay_py.net.websocket_frames import CONTROL_PAYLOAD_BYTES_MAX, Control, Opcode, close_payload
+from zlay_py.net.websocket_reader import FRAGMENTS_MAX, FrameReader, encode_control, parse_close
 
 BYTES_MAX = 100_000
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
@@ -61,7 +53,7 @@ def streams(draw: st.DrawFn) -> tuple[bytes, list[Item]]:
     """A valid stream, with fragments and control frames between them, and what is in it."""
     stream = b""
     items: list[Item] = []
-    controls = st.tuples(st.sampled_from([Opcode.PING, Opcode.PONG]), st.binary(max_size=CONTROL_BYTES_MAX))
+    controls = st.tuples(st.sampled_from([Opcode.PING, Opcode.PONG]), st.binary(max_size=CONTROL_PAYLOAD_BYTES_MAX))
     for _ in range(draw(st.integers(0, 6))):
         pieces = draw(st.lists(st.binary(max_size=300), min_size=1, max_size=4))
         if draw(st.booleans()):
@@ -220,7 +212,7 @@ def test_control_frames_pass_between_fragments() -> None:
         server_frame(BINARY, b"a", fin=False)
         + server_frame(PING, b"p")
         + server_frame(CONTINUATION, b"b", fin=False)
-        + server_frame(CLOSE, encode_close(1000))
+        + server_frame(CLOSE, close_payload(1000))
         + server_frame(CONTINUATION, b"c")
     )
     assert read_all(FrameReader(BYTES_MAX), stream) == [
@@ -232,7 +224,7 @@ def test_control_frames_pass_between_fragments() -> None:
 
 def test_close_payloads() -> None:
     assert parse_close(b"") == (1005, "")
-    assert parse_close(encode_close(1008, "ConsumerTooSlow")) == (1008, "ConsumerTooSlow")
+    assert parse_close(close_payload(1008, "ConsumerTooSlow")) == (1008, "ConsumerTooSlow")
     assert parse_close(b"\x03\xe8\xff") == (1000, "\ufffd")
     with pytest.raises(NetError) as caught:
         parse_close(b"\x03")
@@ -241,8 +233,8 @@ def test_close_payloads() -> None:
 
 @given(st.integers(0, 65_535), st.text(max_size=200))
 def test_a_close_payload_always_fits_and_keeps_whole_characters(code: int, reason: str) -> None:
-    payload = encode_close(code, reason)
-    assert len(payload) <= CONTROL_BYTES_MAX
+    payload = close_payload(code, reason)
+    assert len(payload) <= CONTROL_PAYLOAD_BYTES_MAX
     got_code, got_reason = parse_close(payload)
     assert got_code == code
     assert reason.startswith(got_reason)

@@ -5,18 +5,15 @@ from typing import Any
 
 import falcon
 
-from zlay_py import __version__
 from zlay_py.api import errors
 from zlay_py.api.health import Health
 from zlay_py.api.sync_hosts import GetHostStatus, ListHosts
 from zlay_py.api.sync_repos import GetLatestCommit, GetRepoStatus
 from zlay_py.api.xrpc_fallback import SubscribeReposOverHttp, UnknownMethod
 from zlay_py.ingest.accounts import Accounts
+from zlay_py.net.http_refusal import SERVER_HEADER
 from zlay_py.state.hosts import HostStore
 from zlay_py.workers.host_registry import HostRegistry
-
-SERVER = f"zlay_py/{__version__} (atproto-relay)"
-"""Every answer carries it: other relays refuse to subscribe to what calls itself one."""
 
 SUBSCRIBE_REPOS = "/xrpc/com.atproto.sync.subscribeRepos"
 
@@ -38,7 +35,7 @@ class _Headers:
     def process_response(
         self, _req: falcon.Request, resp: falcon.Response, _resource: object, _req_succeeded: bool
     ) -> None:
-        resp.set_header("Server", SERVER)
+        resp.set_header("Server", SERVER_HEADER)
 
 
 class _UnknownPath:

@@ -4,8 +4,8 @@ import json
 
 import typer
 
-from zlay_py.cli.statuses import ALL_IS_WELL, CONFIG_WRONG
 from zlay_py.errors import ConfigError
+from zlay_py.exit_status import ALL_IS_WELL, CONFIG_WRONG
 from zlay_py.settings import load_settings
 
 

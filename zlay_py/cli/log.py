@@ -6,9 +6,9 @@ from pathlib import Path
 
 import typer
 
-from zlay_py.cli.statuses import ALL_IS_WELL, CONFIG_WRONG, DAMAGED
 from zlay_py.errors import LocalError
 from zlay_py.eventlog.verify import SegmentReport, verify_segments
+from zlay_py.exit_status import ALL_IS_WELL, CONFIG_WRONG, DAMAGED
 from zlay_py.settings import load_settings
 
 

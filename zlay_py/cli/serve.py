@@ -2,9 +2,9 @@
 
 import typer
 
-from zlay_py.cli.statuses import CONFIG_WRONG
 from zlay_py.errors import ConfigError, LocalError
 from zlay_py.eventlog.lock import OwnerLock
+from zlay_py.exit_status import CONFIG_WRONG
 from zlay_py.settings import load_settings
 
 

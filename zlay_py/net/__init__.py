@@ -11,5 +11,8 @@ cooperatively. No file here reads proxy settings or any other variable from the 
 
 from zlay_py import __version__
 
-USER_AGENT = f"zlay_py/{__version__} (atproto-relay)"
-"""Sent with every request. `atproto-relay` is the mark by which relays recognise each other and refuse to loop."""
+RELAY_MARKER = "atproto-relay"
+"""In `User-Agent` and `Server`: the mark by which relays recognise each other and refuse to loop."""
+
+USER_AGENT = f"zlay_py/{__version__} ({RELAY_MARKER})"
+"""Sent with every request, and as `Server` with every answer."""

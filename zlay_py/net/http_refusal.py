@@ -4,10 +4,10 @@ import json
 from email.utils import formatdate
 from http import HTTPStatus
 
-from zlay_py import __version__
 from zlay_py.errors import RemoteError
+from zlay_py.net import USER_AGENT
 
-SERVER_HEADER = f"zlay_py/{__version__} (atproto-relay)"
+SERVER_HEADER = USER_AGENT
 """`Server` on every answer, also on 101: relays know each other by `atproto-relay` and don't subscribe in circles."""
 
 

@@ -22,7 +22,8 @@ from zlay_py.net.failures import FailureKind, failure, from_exception, mapped, w
 from zlay_py.net.ssrf import AddressGuard
 from zlay_py.net.tls import start_tls
 from zlay_py.net.url import parse_url
-from zlay_py.net.websocket_reader import Control, FrameReader, Opcode, encode_close, encode_control, parse_close
+from zlay_py.net.websocket_frames import Control, Opcode, close_payload
+from zlay_py.net.websocket_reader import FrameReader, encode_control, parse_close
 from zlay_py.net.websocket_upgrade import upgrade
 
 RECEIVE_BYTES = 65_536
@@ -152,7 +153,7 @@ class WebSocketConnection:
         if self.closed:
             return
         self.closed = True
-        frame = encode_control(Opcode.CLOSE, encode_close(code, reason), os.urandom(4))
+        frame = encode_control(Opcode.CLOSE, close_payload(code, reason), os.urandom(4))
         # not behind a writer that is stuck: its frame is torn in two anyway
         if self._writing.acquire(blocking=False):
             try:

@@ -59,7 +59,7 @@ class ClientFrameError(InvalidDataError):
 
 
 class Control(NamedTuple):
-    """A control frame of the client, unmasked."""
+    """A control frame, unmasked."""
 
     opcode: Opcode
     payload: bytes
@@ -194,7 +194,10 @@ def encode_frame(opcode: Opcode, payload: bytes) -> bytes:
 
 def encode_close(code: int, reason: str = "") -> bytes:
     """A close frame. 1005 gives an empty one; a long reason is cut at a character."""
-    if code == CloseCode.NO_STATUS:
-        return encode_frame(Opcode.CLOSE, b"")
+    return encode_frame(Opcode.CLOSE, b"" if code == CloseCode.NO_STATUS else close_payload(code, reason))
+
+
+def close_payload(code: int, reason: str = "") -> bytes:
+    """What a close frame of either side carries. The reason is cut to what fits, at a character."""
     text = reason.encode("utf-8")[: CONTROL_PAYLOAD_BYTES_MAX - 2].decode("utf-8", errors="ignore")
-    return encode_frame(Opcode.CLOSE, code.to_bytes(2, "big") + text.encode("utf-8"))
+    return code.to_bytes(2, "big") + text.encode("utf-8")

@@ -12,35 +12,12 @@ time, when to answer. Whatever the bytes, the outcome is a message, a control fr
 below the last chunk fed plus `message_bytes_max`: limits are checked on the announced length, before it is buffered.
 """
 
-from enum import IntEnum
-from typing import NamedTuple
-
 from zlay_py.errors import NetError
 from zlay_py.net.failures import FailureKind, failure
-
-
-class Opcode(IntEnum):
-    CONTINUATION = 0x0
-    TEXT = 0x1
-    BINARY = 0x2
-    CLOSE = 0x8
-    PING = 0x9
-    PONG = 0xA
-
-
-class Control(NamedTuple):
-    opcode: Opcode
-    payload: bytes
-
-
-CONTROL_BYTES_MAX = 125
-"""RFC 6455 §5.5."""
+from zlay_py.net.websocket_frames import CONTROL_PAYLOAD_BYTES_MAX, CloseCode, Control, Opcode
 
 FRAGMENTS_MAX = 16_384
 """Frames per message: 5 MB in pieces of 300 bytes. Without it, empty fragments could go on for ever."""
-
-CLOSE_NO_CODE = 1005
-"""What RFC 6455 §7.4.1 calls a close frame without a code. Never sent."""
 
 _FIN_BINARY = 0x80 | Opcode.BINARY
 _RESERVED_BITS = 0x70
@@ -152,7 +129,7 @@ class FrameReader:
         if opcode & _CONTROL_BIT:
             if opcode not in _CONTROLS:
                 raise failure(FailureKind.PROTOCOL, f"unknown opcode {opcode}")
-            if not first & 0x80 or second > CONTROL_BYTES_MAX:
+            if not first & 0x80 or second > CONTROL_PAYLOAD_BYTES_MAX:
                 raise failure(FailureKind.PROTOCOL, "a control frame in fragments or over 125 bytes")
         elif opcode == Opcode.CONTINUATION:
             if self._message is None:
@@ -193,20 +170,15 @@ class FrameReader:
 def parse_close(payload: bytes) -> tuple[int, str]:
     """Code and reason of a close frame; code 1005 when it has none. Raises NetError(PROTOCOL)."""
     if not payload:
-        return CLOSE_NO_CODE, ""
+        return CloseCode.NO_STATUS, ""
     if len(payload) == 1:
         raise failure(FailureKind.PROTOCOL, "a close frame with half a code")
     return int.from_bytes(payload[:2], "big"), payload[2:].decode("utf-8", "replace")
 
 
-def encode_close(code: int, reason: str = "") -> bytes:
-    """The payload of a close frame. The reason is cut to what fits."""
-    return code.to_bytes(2, "big") + reason.encode()[: CONTROL_BYTES_MAX - 2].decode("utf-8", "ignore").encode()
-
-
 def encode_control(opcode: Opcode, payload: bytes, mask: bytes) -> bytes:
     """A control frame from client to server. `mask`: 4 fresh random bytes (RFC 6455 §5.3)."""
-    assert len(payload) <= CONTROL_BYTES_MAX, "control payloads are short"
+    assert len(payload) <= CONTROL_PAYLOAD_BYTES_MAX, "control payloads are short"
     assert len(mask) == 4, "masks have 4 bytes"
     masked = bytes(byte ^ mask[index & 3] for index, byte in enumerate(payload))
     return bytes((0x80 | opcode, 0x80 | len(payload))) + mask + masked

@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 
 from zlay_py.errors import ConfigError, LocalError, StorageFailedError
 from zlay_py.eventlog.lock import OwnerLock
+from zlay_py.exit_status import CONFIG_WRONG
 from zlay_py.settings import VARIABLES_BY_FIELD, Settings, load_settings
 
-EXIT_CONFIG = 2
 FIXED_WHILE_RUNNING = ("data_dir", "database_url", "bind", "port", "metrics_bind", "metrics_port")
 """The owner's lock is on one directory, and a port that is taken would halt the service: these need a restart."""
 LOCK_RETRY_S = 0.2
@@ -127,4 +127,4 @@ def _problem_of_reload(arbiter: Any, running: Settings) -> str | None:
 def _exit(error: LocalError) -> NoReturn:
     sys.stderr.write(f"zlay_py: {error}\n")
     sys.stderr.flush()
-    sys.exit(EXIT_CONFIG)
+    sys.exit(CONFIG_WRONG)

@@ -10,6 +10,7 @@ from gevent.socket import socket as GeventSocket  # noqa: N812
 
 from zlay_py.clock import Clock, SystemClock
 from zlay_py.errors import ConfigError, LocalError
+from zlay_py.exit_status import CONFIG_WRONG, START_FAILED
 from zlay_py.logs import get_logger
 from zlay_py.net.http_server import HttpServer
 from zlay_py.workers.lifecycle import RelayApplication, Shutdown, raise_open_file_limit, run_with_heartbeat
@@ -21,9 +22,6 @@ GRACEFUL_S = 30.0
 BACKLOG = 2048
 """Connections that wait while the relay starts or restarts, as gunicorn's default."""
 QUICK_DRAIN_S = 1.0
-EXIT_CONFIG = 2
-EXIT_START_FAILED = 3
-"""As gunicorn's WORKER_BOOT_ERROR."""
 
 
 def listen(bind: str, port: int) -> GeventSocket:
@@ -52,7 +50,7 @@ def serve(application: RelayApplication, bind: str, port: int, *, clock: Clock |
         server.run(listen(bind, port))
     except LocalError as error:
         sys.stderr.write(f"zlay_py: {error}\n")
-        return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_START_FAILED
+        return CONFIG_WRONG if isinstance(error, ConfigError) else START_FAILED
     finally:
         for watcher in watchers:
             watcher.cancel()

@@ -23,6 +23,7 @@ from zlay_py.ingest.outcome import DropReason
 from zlay_py.ingest.stats import IngestStats
 from zlay_py.ingest.work import HostContext, Work
 from zlay_py.logs import get_logger
+from zlay_py.net import RELAY_MARKER
 from zlay_py.net.backoff import Backoff
 from zlay_py.net.failures import FailureKind
 from zlay_py.net.hostname import HostAddress
@@ -58,8 +59,6 @@ PARKED_BYTES_MAX_ALL = 256 * 1024 * 1024
 
 OFFLINE_AFTER_FAILURES = 3
 """Failed connections in a row before the host counts as offline. It is retried all the same."""
-
-RELAY_MARKER = "atproto-relay"
 
 
 class TakesWork(Protocol):
