@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 # For example: make interop ARGS="--duration 120"
 ARGS ?=
 
-.PHONY: help setup setup-dev run test test-long lint type fmt docs interop bench clean
+.PHONY: help setup setup-dev run demo test test-long lint type fmt docs interop bench mutants clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -22,6 +22,9 @@ setup-dev: ## Set up .venv with what tests and checks need too
 
 run: setup ## Run the relay under gunicorn, on the settings in .env and the environment
 	@exec $(BIN)/gunicorn -c conf/gunicorn.conf.py zlay_py.app:app
+
+demo: setup ## Run the relay against a simulated network, all on this machine, and watch it; Ctrl-C ends it
+	@exec $(BIN)/python -m tools.demo $(ARGS)
 
 test: setup-dev ## Run the tests, but for the slow ones
 	$(BIN)/python -m gevent.monkey --module pytest -m "not slow" $(PYTEST_ARGS)
@@ -48,8 +51,11 @@ docs: setup-dev ## Write the generated parts of the documents anew
 interop: setup-dev ## Run the relay between reference PDSes and reference consumers from npm
 	$(BIN)/python -m tools.interop.run $(ARGS)
 
-bench: setup-dev ## Measure CPU time per event, by step, on recorded frames (JSON)
-	$(BIN)/python -m tools.bench.pipeline $(ARGS)
+bench: setup-dev ## Measure what an event costs, part by part and as a whole (JSON)
+	@$(BIN)/python -m tools.bench.run $(ARGS)
+
+mutants: setup-dev ## Make deliberate bugs, one by one in a copy, and see that the tests notice them (7 minutes)
+	$(BIN)/python -m tools.mutants.run $(ARGS)
 
 clean: ## Remove .venv, caches and build products; never data/
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

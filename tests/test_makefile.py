@@ -12,7 +12,7 @@ import pytest
 from tools import check_skips
 
 ROOT = Path(__file__).parent.parent
-TARGETS = {"help", "run", "test", "test-long", "lint", "type", "fmt", "interop", "bench", "docs", "clean"}
+TARGETS = {"help", "run", "demo", "test", "test-long", "lint", "type", "fmt", "interop", "bench", "docs", "clean"}
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
@@ -72,7 +72,8 @@ def test_every_program_that_is_run_is_there() -> None:
     text = (ROOT / "Makefile").read_text()
     modules = re.findall(r"-m (tools[\w.]*)", text)
     assert len(modules) >= 4
-    assert all((ROOT / f"{module.replace('.', '/')}.py").is_file() for module in modules)
+    paths = [ROOT / module.replace(".", "/") for module in modules]
+    assert all(path.with_suffix(".py").is_file() or (path / "__main__.py").is_file() for path in paths)
     assert all((ROOT / script).is_file() for script in re.findall(r"(?:tools|conf)/[\w.]+\.(?:sh|py)", text))
 
 
