@@ -15,7 +15,8 @@ from zlay_py.clock import SystemClock
 from zlay_py.errors import ConfigError
 from zlay_py.eventlog.files import OsFiles
 from zlay_py.eventlog.lock import OwnerLock
-from zlay_py.runtime import SEQS_UNRECORDED_MAX, SLOT_LOCK, Relay
+from zlay_py.runtime import Relay
+from zlay_py.runtime.storage import SEQS_UNRECORDED_MAX, SLOT_LOCK
 from zlay_py.settings import Settings
 from zlay_py.state.database import Database
 from zlay_py.state.failures import StateUnavailableError
@@ -31,12 +32,12 @@ def settings_in(folder: Path, **changes: object) -> Settings:
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
+def make(tmp_path: Path, database_url: str) -> Iterator[Make]:
     """Relays over one folder, stopped after the test."""
     made: list[Relay] = []
 
     def relay(**changes: object) -> Relay:
-        made.append(Relay(settings_in(tmp_path, **changes)))
+        made.append(Relay(settings_in(tmp_path, **{"database_url": database_url} | changes)))
         return made[-1]
 
     yield relay
@@ -45,10 +46,9 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
+def database(database_url: str) -> Iterator[Database]:
     """A second look at the relay's own."""
-    opened = Database(settings_in(tmp_path).database_url)
-    opened.migrate()
+    opened = Database(database_url)
     yield opened
     opened.close()
 

@@ -9,8 +9,10 @@ from zlay_py.api.wsgi import SUBSCRIBE_REPOS
 from zlay_py.errors import SyntaxInvalidError
 from zlay_py.fanout import cursor
 from zlay_py.net.websocket_handshake import WebSocketRunner
-from zlay_py.runtime import Relay
+from zlay_py.runtime import Relay, Seams
 from zlay_py.settings import Settings, load_settings
+
+_PRODUCTION = Seams()
 
 UNAVAILABLE = b'{"error":"NotEnoughResources","message":"starting or stopping"}'
 
@@ -18,10 +20,10 @@ UNAVAILABLE = b'{"error":"NotEnoughResources","message":"starting or stopping"}'
 class RelayApp:
     """One relay as a WSGI application: the server calls `start` once the hub is alive, and the two ends of a stop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, seams: Seams = _PRODUCTION) -> None:
         logs.configure(settings)
         self.settings = settings
-        self._relay = Relay(settings)
+        self._relay = Relay(settings, seams)
 
     def start(self) -> None:
         """Raises LocalError when the relay can't start: the process must end, not try again for ever."""

@@ -72,7 +72,9 @@ class Inode:
 
 class MemoryFiles:
     """One directory. `before` is called with the name and the bytes of each operation that changes something. It may
-    raise an OSError or `Crash`; for a write it may instead say how many of the bytes are taken (a short write)."""
+    raise an OSError or `Crash`; for a write it may instead say how many of the bytes are taken (a short write).
+    `before_reading` is called for the others: open, read. After a `Crash` nothing is changed any more: what the dead
+    process's `finally` blocks do, it did not do."""
 
     def __init__(self) -> None:
         self.names: dict[str, Inode] = {}
@@ -81,16 +83,26 @@ class MemoryFiles:
         self._fds: dict[int, Inode] = {}
         self._last_fd = 100
         self.before: Callable[[str, int], int | None] = _well
+        self.before_reading: Callable[[str, int], int | None] = _well
+        self._dead = False
 
     def be_well(self) -> None:
         """No faults from here on."""
-        self.before = _well
+        self.before = self.before_reading = _well
+        self._dead = False
+
+    def die(self) -> None:
+        """The process ends here, outside any file operation."""
+        self._dead = True
+        raise Crash
 
     def kill(self) -> None:
         self._fds.clear()
+        self._dead = False
 
     def lose_power(self, random: Random) -> None:
         self._fds.clear()
+        self._dead = False
         names = dict(self._durable_names)
         for change in self._pending:
             if random.random() < 0.5:
@@ -103,6 +115,15 @@ class MemoryFiles:
     def open_files(self) -> int:
         return len(self._fds)
 
+    def _ask(self, operation: str, size: int = 0) -> int | None:
+        if self._dead:
+            raise Crash
+        try:
+            return self.before(operation, size)
+        except Crash:
+            self._dead = True
+            raise
+
     def _change(self, change: dict[str, Inode | None]) -> None:
         _apply(change, self.names)
         self._pending.append(change)
@@ -114,28 +135,34 @@ class MemoryFiles:
         if inode is None:
             if not flags & os.O_CREAT:
                 raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
-            self.before("create", 0)
+            self._ask("create")
             inode = Inode()
             self._change({path.name: inode})
         elif flags & os.O_EXCL:
             raise FileExistsError(errno.EEXIST, "file exists", str(path))
         elif flags & os.O_TRUNC:
-            self.before("truncate", 0)
+            self._ask("truncate")
             inode.truncate(0)
+        else:
+            self.before_reading("open", 0)
         self._last_fd += 1
         self._fds[self._last_fd] = inode
         return self._last_fd
 
     def close(self, fd: int) -> None:
-        del self._fds[fd]
+        if not self._dead:
+            del self._fds[fd]
 
     def pread(self, fd: int, size: int, offset: int) -> bytes:
+        self.before_reading("read", size)
         return bytes(self._fds[fd].current[offset : offset + size])
 
     def pwrite(self, fd: int, data: bytes, offset: int) -> int:
+        if self._dead:
+            raise Crash
         inode = self._fds[fd]
         try:
-            taken = self.before("write", len(data))
+            taken = self._ask("write", len(data))
         except Crash:
             # Killed inside the call: some of the bytes went through.
             inode.write(data[: len(data) // 2], offset)
@@ -148,30 +175,30 @@ class MemoryFiles:
         return len(self._fds[fd].current)
 
     def truncate(self, fd: int, size: int) -> None:
-        self.before("truncate", 0)
+        self._ask("truncate")
         self._fds[fd].truncate(size)
 
     def fsync(self, fd: int) -> None:
         inode = self._fds[fd]
         try:
-            self.before("fsync", 0)
+            self._ask("fsync")
         except OSError:
             inode.fail_to_sync()
             raise
         inode.sync()
 
     def fsync_dir(self, path: Path) -> None:
-        self.before("fsync_dir", 0)
+        self._ask("fsync_dir")
         self._durable_names, self._pending = dict(self.names), []
 
     def rename(self, source: Path, target: Path) -> None:
-        self.before("rename", 0)
+        self._ask("rename")
         self._change({source.name: None, target.name: self.names[source.name]})
 
     def unlink(self, path: Path) -> None:
         if path.name not in self.names:
             raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
-        self.before("unlink", 0)
+        self._ask("unlink")
         self._change({path.name: None})
 
     def list_dir(self, path: Path) -> list[str]:

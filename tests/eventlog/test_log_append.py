@@ -13,10 +13,10 @@ from gevent.event import Event
 from tests.eventlog.builders import FakeClock, event, make_log, payload_in_log, read_all, verdict
 from tests.eventlog.memory_files import MemoryFiles
 from zlay_py.clock import SystemClock
+from zlay_py.crashpoints import CrashPoint
 from zlay_py.errors import ConfigError, StorageFailedError
 from zlay_py.eventlog.batch import PIECE_BYTES_MAX, PIECE_RECORDS_MAX, EntryInvalidError
 from zlay_py.eventlog.ceiling import Durability
-from zlay_py.eventlog.crashpoints import CrashPoint
 from zlay_py.eventlog.delta import Delta
 from zlay_py.eventlog.files import OsFiles
 from zlay_py.eventlog.log import EventLog

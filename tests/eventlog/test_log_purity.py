@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-DECIDING = "record delta wire files index segment ceiling recovery retention reader batch verify lock crashpoints"
+DECIDING = "record delta wire files index segment ceiling recovery retention reader batch verify lock"
 
 
 def test_the_deciding_parts_do_not_import_gevent() -> None:

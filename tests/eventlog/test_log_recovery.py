@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tests.eventlog.builders import DIRECTORY, FakeClock, event, make_log, read_all
 from tests.eventlog.memory_files import MemoryFiles
 from zlay_py.atproto.frame import FrameKind, seq_span
+from zlay_py.crashpoints import CrashPoint
 from zlay_py.errors import CorruptionError
 from zlay_py.eventlog.ceiling import CEILING_NAME, CEILING_STRIDE, Durability
-from zlay_py.eventlog.crashpoints import CrashPoint
 from zlay_py.eventlog.log import EventLog
 from zlay_py.eventlog.record import HEADER_BYTES
 from zlay_py.eventlog.recovery import find_segments, scan_newest

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from zlay_py.atproto.frame import splice
+from zlay_py.crashpoints import CrashPoint, Reached, pass_by
 from zlay_py.errors import LocalError
 from zlay_py.eventlog.files import FileLayer, write_all
 from zlay_py.eventlog.record import Entry, RecordKind, encode
@@ -37,7 +38,13 @@ class Written(NamedTuple):
 
 
 def write_batch(
-    files: FileLayer, fd: int, segment: Segment, entries: Sequence[Entry], first_seq: int, synced_bytes: int
+    files: FileLayer,
+    fd: int,
+    segment: Segment,
+    entries: Sequence[Entry],
+    first_seq: int,
+    synced_bytes: int,
+    reached: Reached = pass_by,
 ) -> Written:
     """Writes all entries behind the segment's end; nothing but the file is changed.
 
@@ -67,6 +74,7 @@ def write_batch(
             write_all(files, fd, b"".join(parts), offset, doing)
             offset += piece_bytes
             parts, piece_bytes = [], 0
+            reached(CrashPoint.PIECE_WRITTEN)
     if parts:
         write_all(files, fd, b"".join(parts), offset, doing)
     return Written(offset + piece_bytes, seq - 1, entries[-1].time_us, places, frames)

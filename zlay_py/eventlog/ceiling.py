@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
+from zlay_py.crashpoints import CrashPoint, Reached, pass_by
 from zlay_py.errors import CorruptionError
 from zlay_py.eventlog.files import FileLayer, storage_error, sync_dir, sync_file, write_all
 
@@ -74,9 +75,10 @@ class Loaded(NamedTuple):
 
 
 class CeilingFile:
-    def __init__(self, files: FileLayer, directory: Path) -> None:
+    def __init__(self, files: FileLayer, directory: Path, reached: Reached = pass_by) -> None:
         self._files = files
         self._directory = directory
+        self._reached = reached
         self.path = directory / CEILING_NAME
 
     def load(self) -> Loaded:
@@ -108,10 +110,12 @@ class CeilingFile:
             sync_file(self._files, fd, doing)
         finally:
             self._files.close(fd)
+        self._reached(CrashPoint.CEILING_WRITTEN)
         try:
             self._files.rename(new_path, self.path)
         except OSError as error:
             raise storage_error(error, f"renaming {new_path}") from error
+        self._reached(CrashPoint.CEILING_RENAMED)
         sync_dir(self._files, self._directory, f"writing {self.path}")
 
 

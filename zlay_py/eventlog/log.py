@@ -16,11 +16,11 @@ from typing import Protocol, TypeVar
 from gevent import get_hub
 
 from zlay_py.clock import Clock
+from zlay_py.crashpoints import CrashPoint, Reached, pass_by
 from zlay_py.errors import ConfigError, StorageFailedError, StorageFullError
 from zlay_py.eventlog import index as index_file
 from zlay_py.eventlog.batch import EntryInvalidError, Written, write_batch
 from zlay_py.eventlog.ceiling import CEILING_STRIDE, Ceiling, CeilingFile, Durability, Found, Start, decide_start
-from zlay_py.eventlog.crashpoints import CrashPoint, Reached, pass_by
 from zlay_py.eventlog.files import FileLayer, OsFiles, storage_error, sync_file
 from zlay_py.eventlog.reader import SegmentReader
 from zlay_py.eventlog.record import SEQ_MAX, Entry, Record
@@ -94,7 +94,7 @@ class EventLog:
         self._offload = offload
         self._salt = salt
         self._reached = reached
-        self._ceiling_file = CeilingFile(files, directory)
+        self._ceiling_file = CeilingFile(files, directory, reached)
         self._reader = SegmentReader(files)
         # Oldest first; the last one is written to. Rotation adds at the end, retention takes from the front.
         self._segments: list[Segment] = []
@@ -195,7 +195,7 @@ class EventLog:
         self._store_ceiling(ceiling)
         self._reached(CrashPoint.START_DECIDED)
         before = Sealed(0, 0 if fresh else start.next_seq - 1, 0, 0)
-        segment, self._fd = create(self._files, self._directory, self._new_header(before))
+        segment, self._fd = create(self._files, self._directory, self._new_header(before), self._reached)
         self._segments.append(segment)
         self._synced_bytes = segment.end
         self._reached(CrashPoint.SEGMENT_CREATED)
@@ -214,6 +214,7 @@ class EventLog:
                 self._reached(CrashPoint.CLOSE_SYNCED)
                 self._floor = self._next_seq
                 self._store_ceiling(self._ceiling, clean=True)
+                self._reached(CrashPoint.CLOSE_MARKED)
         finally:
             self._close_files()
 
@@ -254,6 +255,7 @@ class EventLog:
         with self._writer():
             self._offload(partial(sync_file, self._files, self._fd, f"syncing {self._segments[-1].path}"))
             self._synced_bytes, self._durable_seq = self._segments[-1].end, self.current_seq
+            self._reached(CrashPoint.LOG_SYNCED)
 
     @contextmanager
     def _writer(self) -> Iterator[None]:
@@ -293,7 +295,7 @@ class EventLog:
         self._synced_bytes, self._durable_seq = active.end, self.current_seq
         self._reached(CrashPoint.SEGMENT_SEALED)
         header = self._new_header(active.sealed())
-        segment, fd = self._offload(partial(create, self._files, self._directory, header))
+        segment, fd = self._offload(partial(create, self._files, self._directory, header, self._reached))
         self._files.close(self._fd)
         active.index = None
         self._segments.append(segment)
@@ -303,13 +305,16 @@ class EventLog:
 
     def _seal(self, segment: Segment) -> None:
         sync_file(self._files, self._fd, f"sealing {segment.path}")
+        self._reached(CrashPoint.SEGMENT_SYNCED)
         assert segment.index is not None
         index_file.store(self._files, segment.path, segment.index, salt=segment.header.salt, segment_bytes=segment.end)
 
     def _write(self, entries: Sequence[Entry]) -> Written:
         active = self._segments[-1]
         try:
-            return write_batch(self._files, self._fd, active, entries, self._next_seq, self._synced_bytes)
+            return write_batch(
+                self._files, self._fd, active, entries, self._next_seq, self._synced_bytes, self._reached
+            )
         except (StorageFullError, EntryInvalidError):
             self._offload(partial(cut, self._files, self._fd, active.end, active.path))
             raise
@@ -370,7 +375,7 @@ class EventLog:
             for _ in range(count):
                 segment = self._segments.pop(0)
                 self._reader.forget(segment)
-                self._offload(partial(remove_segment, self._files, segment.path))
+                self._offload(partial(remove_segment, self._files, segment.path, self._reached))
                 removed.append(segment.path)
             return removed
         finally:

@@ -144,7 +144,8 @@ def scan_newest(
     Nothing is changed on the disk. Raises DamagedRecordError, DamagedSegmentError or StorageFailedError.
     """
     size, segment.end, segment.index = segment.end, SEGMENT_HEADER_BYTES, SparseIndex()
-    durable = state.durable_bytes if state is not None and state.segment == segment.first_seq else SEGMENT_HEADER_BYTES
+    # Not even the header, unless the ceiling file says so: who made the segment may have died of its fsync.
+    durable = state.durable_bytes if state is not None and state.segment == segment.first_seq else 0
     if size < durable:
         raise DamagedSegmentError(segment.path, f"the file has {size} bytes, of which {durable} were durable once")
     with open_for_reading(files, segment.path) as fd:
@@ -166,11 +167,11 @@ def _was_durable(
 ) -> bool:
     """True if a whole record behind the damage says that the damaged one was durable when it was written itself.
 
-    Raises CorruptionError when there is more to check than `budget_bytes`.
+    Raises CorruptionError when there is more to check than `budget_bytes`, or StorageFailedError.
     """
     salt = segment.header.salt
     for position in range(damage.offset + 1, size, SCAN_CHUNK_BYTES):
-        chunk = files.pread(fd, min(SCAN_CHUNK_BYTES + HEADER_BYTES - 1, size - position), position)
+        chunk = _pread(files, fd, segment.path, min(SCAN_CHUNK_BYTES + HEADER_BYTES - 1, size - position), position)
         for match in _LOOKS_LIKE_A_RECORD.finditer(chunk):
             header = chunk[match.start() : match.start() + HEADER_BYTES]
             if len(header) < HEADER_BYTES:
@@ -184,9 +185,17 @@ def _was_durable(
             budget_bytes -= seen.delta_bytes + HEADER_BYTES
             if budget_bytes < 0:
                 raise CorruptionError(f"{damage}; too much behind it looks like a record to tell how it came about")
-            if header_is_valid(header, files.pread(fd, seen.delta_bytes, end - seen.delta_bytes), salt):
+            delta = _pread(files, fd, segment.path, seen.delta_bytes, end - seen.delta_bytes)
+            if header_is_valid(header, delta, salt):
                 return True
     return False
+
+
+def _pread(files: FileLayer, fd: int, path: Path, size: int, offset: int) -> bytes:
+    try:
+        return files.pread(fd, size, offset)
+    except OSError as error:
+        raise storage_error(error, f"reading {path} at offset {offset}") from error
 
 
 def open_newest(files: FileLayer, path: Path) -> int:
@@ -206,10 +215,7 @@ def write_again(files: FileLayer, fd: int, segment: Segment, start: int) -> None
     """
     doing = f"opening {segment.path}"
     for position in range(start, segment.end, SCAN_CHUNK_BYTES):
-        try:
-            chunk = files.pread(fd, min(SCAN_CHUNK_BYTES, segment.end - position), position)
-        except OSError as error:
-            raise storage_error(error, doing) from error
+        chunk = _pread(files, fd, segment.path, min(SCAN_CHUNK_BYTES, segment.end - position), position)
         write_all(files, fd, chunk, position, doing)
     sync_file(files, fd, doing)
 

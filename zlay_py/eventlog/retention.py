@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from zlay_py.crashpoints import CrashPoint, Reached, pass_by
 from zlay_py.eventlog import index as index_file
 from zlay_py.eventlog.files import FileLayer, storage_error, sync_dir
 from zlay_py.eventlog.segment import Segment
@@ -27,7 +28,7 @@ def droppable(segments: Sequence[Segment], *, oldest_time_us: int, bytes_max: in
     return count
 
 
-def remove_segment(files: FileLayer, path: Path) -> None:
+def remove_segment(files: FileLayer, path: Path, reached: Reached = pass_by) -> None:
     """Removes one segment, durably before the next may go: a loss of power must not bring back an older one whose
     successor is gone, which a start would take for a missing segment. Raises StorageFailedError."""
     try:
@@ -35,5 +36,7 @@ def remove_segment(files: FileLayer, path: Path) -> None:
             files.unlink(path)
     except OSError as error:
         raise storage_error(error, f"removing {path}") from error
+    reached(CrashPoint.SEGMENT_UNLINKED)
     sync_dir(files, path.parent, f"removing {path}")
+    reached(CrashPoint.SEGMENT_REMOVED)
     index_file.remove(files, path)

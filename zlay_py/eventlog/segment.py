@@ -26,6 +26,7 @@ from struct import Struct
 from typing import NamedTuple
 from zlib import crc32
 
+from zlay_py.crashpoints import CrashPoint, Reached, pass_by
 from zlay_py.errors import CorruptionError
 from zlay_py.eventlog.files import FileLayer, storage_error, sync_dir, sync_file, write_all
 from zlay_py.eventlog.index import SparseIndex
@@ -130,7 +131,7 @@ def segment_first_seq(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def create(files: FileLayer, directory: Path, header: SegmentHeader) -> tuple[Segment, int]:
+def create(files: FileLayer, directory: Path, header: SegmentHeader, reached: Reached = pass_by) -> tuple[Segment, int]:
     """A new, empty, durable segment and its file, open for writing. Raises StorageFullError, after which nothing of
     it is left, or StorageFailedError."""
     path = directory / segment_name(header.first_seq)
@@ -142,7 +143,9 @@ def create(files: FileLayer, directory: Path, header: SegmentHeader) -> tuple[Se
         raise storage_error(error, doing) from error
     try:
         write_all(files, fd, header.encode(), 0, doing)
+        reached(CrashPoint.SEGMENT_HEADED)
         sync_file(files, fd, doing)
+        reached(CrashPoint.SEGMENT_NAMED)
         sync_dir(files, directory, doing)
     except BaseException:
         files.close(fd)
