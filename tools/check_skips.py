@@ -2,7 +2,8 @@
 
     python -m tools.check_skips build/tests.xml
 
-Reads a JUnit file as pytest writes it. The one allowed reason: the folder with the public vectors is absent.
+Reads a JUnit file as pytest writes it. The one allowed reason: the folder with the public vectors is absent. What a
+machine can be given (PostgreSQL, say), `.ci/run` has installed.
 """
 
 import sys

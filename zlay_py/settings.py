@@ -28,7 +28,9 @@ from pydantic_core import ErrorDetails
 from zlay_py.errors import ConfigError
 from zlay_py.settings_checks import (
     SHOWN_CHARS_MAX,
+    SQLITE,
     check_bind,
+    check_database_url,
     check_hosts,
     check_plc_url,
     host_list,
@@ -85,7 +87,6 @@ class LogFormat(StrEnum):
     CONSOLE = "console"
 
 
-_SQLITE = "sqlite:///"
 _EVERYWHERE = "0.0.0.0"  # noqa: S104  a relay is a public server; a private one sets RELAY_BIND
 _ADDRESS = "an IP address or localhost"
 
@@ -175,8 +176,9 @@ class Settings(BaseModel):
     database_url: str = _setting(
         "DATABASE_URL",
         "",
-        "SQL database of hosts, accounts and identities. Empty: SQLite, `relay.sqlite` beside `RELAY_DATA_DIR`.",
-        allowed="empty, or sqlite:///path/to/file",
+        "SQL database of hosts, accounts and identities: an SQLite file, or PostgreSQL 13 or newer. "
+        "Empty: SQLite, `relay.sqlite` beside `RELAY_DATA_DIR`.",
+        allowed="empty, sqlite:///path/to/file, or postgresql://user:password@host:port/name",
     )
     retention_hours: int = _setting("RELAY_RETENTION_HOURS", 72, "How long events can be replayed.", ge=1, le=24 * 366)
     disk_budget_gb: Annotated[float | None, BeforeValidator(none_if_empty)] = _setting(
@@ -240,13 +242,8 @@ class Settings(BaseModel):
     @classmethod
     def _database(cls, value: str, info: ValidationInfo) -> str:
         if not value and isinstance(data_dir := info.data.get("data_dir"), Path):
-            value = _SQLITE + str(data_dir.absolute().parent / "relay.sqlite")
-        if value.startswith(("postgres:", "postgresql:", "postgresql+")):
-            raise ValueError("PostgreSQL is not supported yet")
-        path = value.removeprefix(_SQLITE)
-        if value and (path == value or not path or path == ":memory:" or "?" in path):
-            raise ValueError("not the address of an SQLite file")
-        return value
+            value = SQLITE + str(data_dir.absolute().parent / "relay.sqlite")
+        return check_database_url(value) if value else value
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

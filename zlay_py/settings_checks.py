@@ -15,6 +15,10 @@ _HOST = re.compile(
     re.I,
 )
 """A DNS name whose last label does not start with a digit (atproto handle syntax), so no IP address but our own."""
+SQLITE = "sqlite:///"
+_POSTGRESQL = re.compile(r"postgres(?:ql)?://[^\s/?]*/[^\s/?]+(?:\?\S*)?")
+"""As libpq takes it; `postgresql:///name?host=/folder` is a socket."""
+_PASSWORD_PARAMETER = re.compile(r"([?&][a-z]*password=)[^&\s]*", re.I)
 _PLC_URL = re.compile(r"https?://[a-z0-9.-]+(?::\d{1,5})?(?:/[a-z0-9._~/-]*)?", re.I)
 
 
@@ -51,6 +55,18 @@ def check_plc_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def check_database_url(value: str) -> str:
+    """What can be said of it without a driver. Its errors repeat nothing of it: there may be a password anywhere."""
+    if value.startswith(("postgresql://", "postgres://")):
+        if not _POSTGRESQL.fullmatch(value):
+            raise ValueError("not the address of a database on a PostgreSQL server, which ends in its name")
+    else:
+        path = value.removeprefix(SQLITE)
+        if path == value or not path or path == ":memory:" or "?" in path:
+            raise ValueError("neither the address of an SQLite file nor of a PostgreSQL database")
+    return value
+
+
 def check_bind(value: str) -> str:
     return value if value == "localhost" else str(ipaddress.ip_address(value))
 
@@ -73,8 +89,8 @@ def readable(value: Path | None) -> Path | None:
 
 
 def redact(text: str) -> str:
-    """`postgresql://user:password@host/db` → `postgresql://***@host/db`."""
-    return re.sub(r"://.*@", "://***@", text, flags=re.S)
+    """`postgresql://user:password@host/db?password=x` → `postgresql://***@host/db?password=***`."""
+    return _PASSWORD_PARAMETER.sub(r"\1***", re.sub(r"://.*@", "://***@", text, flags=re.S))
 
 
 def join_host_port(host: str, port: int) -> str:

@@ -19,6 +19,7 @@ from zlay_py.ingest.work import HostContext
 from zlay_py.net.http_refusal import SERVER_HEADER
 from zlay_py.state.accounts import AccountChange, AccountStore
 from zlay_py.state.database import Database
+from zlay_py.state.failures import StateUnavailableError
 from zlay_py.state.hosts import HostStatus, HostStore, NewHost
 from zlay_py.workers.host_registry import HostRegistry
 
@@ -54,9 +55,8 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    database = Database(f"sqlite:///{tmp_path / 'relay.sqlite'}")
-    database.migrate()
+def site(database_url: str) -> Iterator[Site]:
+    database = Database(database_url)
     yield Site(database)
     database.close()
 
@@ -115,6 +115,16 @@ def test_other_paths_and_verbs_are_json_too(site: Site) -> None:
     assert (missing.status_code, missing.json["error"]) == (404, "NotFound")
     wrong = site.client.simulate_post("/xrpc/com.atproto.sync.listHosts")
     assert (wrong.status_code, wrong.json["error"]) == (405, "InvalidRequest")
+
+
+def test_a_database_that_is_away_is_no_bug_and_names_no_place(site: Site) -> None:
+    def away(*_: object) -> None:
+        raise StateUnavailableError("PostgreSQL at db.internal:5432/relay: gone")
+
+    site.hosts.get = away  # type: ignore[method-assign,assignment]
+    status, body = site.get("com.atproto.sync.getHostStatus", hostname="pds.example.com")
+    assert (status, body["error"]) == (503, "NotEnoughResources")
+    assert "db.internal" not in str(body)
 
 
 def test_a_bug_says_nothing_about_itself(site: Site) -> None:

@@ -1,31 +1,59 @@
-"""A real SQLite file for each test."""
+"""A real database for each test, of both kinds one after the other."""
 
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.gates import Gate
 from zlay_py.state.accounts import AccountStore
 from zlay_py.state.database import Database
 from zlay_py.state.hosts import HostRow, HostStore
-
-
-@pytest.fixture(scope="session")
-def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database without rows, to be copied: a migration takes longer than most tests."""
-    path = tmp_path_factory.mktemp("migrated") / "relay.sqlite"
-    made = Database(f"sqlite:///{path}")
-    made.migrate()
-    made.close()
-    return path
+from zlay_py.state.sqlite import SqliteBackend
 
 
 @pytest.fixture
-def database(tmp_path: Path, empty_file: Path) -> Iterator[Database]:
-    opened = Database(f"sqlite:///{shutil.copy(empty_file, tmp_path)}")
+def database(database_url: str) -> Iterator[Database]:
+    opened = Database(database_url)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def new_database(new_database_url: Callable[[], str]) -> Iterator[Callable[[], Database]]:
+    """Opens one more, without rows."""
+    opened: list[Database] = []
+
+    def new() -> Database:
+        opened.append(Database(new_database_url()))
+        return opened[-1]
+
+    yield new
+    for database in opened:
+        database.close()
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Iterator[SqliteBackend]:
+    """For what is SQLite's alone."""
+    opened = Database(f"sqlite:///{tmp_path}/relay.sqlite")
+    opened.migrate()
+    assert isinstance(opened.backend, SqliteBackend)
+    yield opened.backend
+    opened.close()
+
+
+@pytest.fixture
+def gates(database: Database) -> Iterator[Callable[[], Gate]]:
+    made: list[Gate] = []
+
+    def gate() -> Gate:
+        made.append(Gate(database))
+        return made[-1]
+
+    yield gate
+    for one in made:
+        one.close()
 
 
 @pytest.fixture

@@ -1,12 +1,11 @@
 """`apply` and `move` against a model in ten lines: any history, in any batches, any of them again."""
 
-import shutil
-import tempfile
+import contextlib
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from hypothesis import event, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from zlay_py.state.accounts import AccountChange, AccountStore
@@ -14,6 +13,7 @@ from zlay_py.state.database import Database
 from zlay_py.state.hosts import HostStore
 from zlay_py.state.meta import MetaStore
 
+NewDatabase = Callable[[], Database]
 ACCOUNTS, HOSTS = 3, 3
 REVS = [f"3{letter}aaaaaaaaa22" for letter in "abcdefgh"]
 
@@ -63,14 +63,13 @@ def logs(draw: st.DrawFn) -> list[AccountChange]:
     return changes
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(log=logs(), data=st.data())
 def test_any_history_in_any_batches_with_any_repetition(
-    empty_file: Path, log: list[AccountChange], data: st.DataObject
+    new_database: NewDatabase, log: list[AccountChange], data: st.DataObject
 ) -> None:
     """A crash sends the projector back to any mark at or below the true one: everything after it comes again."""
-    with tempfile.TemporaryDirectory() as folder:
-        database = Database(f"sqlite:///{shutil.copy(empty_file, folder)}")
+    with contextlib.closing(new_database()) as database:
         hosts, accounts = HostStore(database), AccountStore(database)
         for number in range(HOSTS):
             hosts.upsert(f"h{number}.test", True, now_us=1)
@@ -100,19 +99,17 @@ def test_any_history_in_any_batches_with_any_repetition(
         assert MetaStore(database).applied_seq() == log[-1].seq
         counts = Counter(model.host_id for model in models.values())
         assert {row.id: row.account_count for row in hosts.all()} == {n: counts[n] for n in range(1, HOSTS + 1)}
-        database.close()
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(log=logs(), data=st.data())
 def test_applying_a_log_twice_is_applying_it_once(
-    empty_file: Path, log: list[AccountChange], data: st.DataObject
+    new_database: NewDatabase, log: list[AccountChange], data: st.DataObject
 ) -> None:
     """Also in pieces, out of which some repeat what is long past."""
-    with tempfile.TemporaryDirectory() as folder:
-        tables = []
-        for name in ("once", "twice"):
-            database = Database(f"sqlite:///{shutil.copy(empty_file, Path(folder) / name)}")
+    tables = []
+    for name in ("once", "twice"):
+        with contextlib.closing(new_database()) as database:
             hosts, accounts = HostStore(database), AccountStore(database)
             for number in range(HOSTS):
                 hosts.upsert(f"h{number}.test", True, now_us=1)
@@ -124,5 +121,4 @@ def test_applying_a_log_twice_is_applying_it_once(
                 accounts.apply(log[start:], log[-1].seq)
                 accounts.apply(log[: start + 1], log[start].seq)
             tables.append((accounts.page(0, 10), hosts.all(), MetaStore(database).applied_seq()))
-            database.close()
-        assert tables[0] == tables[1]
+    assert tables[0] == tables[1]

@@ -1,21 +1,21 @@
 """Account rows: made once, moved with their counts, changed by the log."""
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 import gevent
 import pytest
 from gevent.pool import Pool
 
-from zlay_py.state.accounts import AccountChange, AccountRow, AccountStore
+from tests.support.gates import Gate, until
+from zlay_py.state.accounts import DIDS_AT_ONCE, AccountChange, AccountRow, AccountStore
 from zlay_py.state.database import Cursor, Database
 from zlay_py.state.failures import StateRuleError, StateUnavailableError
 from zlay_py.state.hosts import HostRow, HostStore
 from zlay_py.state.meta import MetaStore
 
 T = TypeVar("T")
+Gates = Callable[[], Gate]
 CID_A, CID_B = b"\x01q\x12 " + bytes(32), b"\x01q\x12 " + b"\xff" * 32
 
 
@@ -37,6 +37,12 @@ def test_an_unknown_did_is_none(accounts: AccountStore) -> None:
     assert accounts.by_uid(1) is None
 
 
+def test_dids_of_more_uids_than_one_statement_takes(accounts: AccountStore, host: HostRow) -> None:
+    known = {row.uid: row.did for row in (accounts.create(f"did:plc:{number}", host.id, 7) for number in range(3))}
+    assert accounts.dids([]) == {}
+    assert accounts.dids(range(3 * DIDS_AT_ONCE, 0, -1)) == known
+
+
 def test_create_makes_an_active_row_without_a_rev(accounts: AccountStore, host: HostRow) -> None:
     row = accounts.create("did:plc:a", host.id, 7)
     assert row == AccountRow(1, "did:plc:a", host.id, "active", "active", None, None, None, 0, 7)
@@ -54,9 +60,8 @@ def test_create_may_begin_with_a_local_status(accounts: AccountStore, host: Host
     assert accounts.create("did:plc:a", host.id, 7, local_status="host-throttled").local_status == "host-throttled"
 
 
-def test_greenlets_that_create_at_once_share_rows_and_transactions(tmp_path: Path) -> None:
-    database = CountingDatabase(f"sqlite:///{tmp_path}/relay.sqlite")
-    database.migrate()
+def test_greenlets_that_create_at_once_share_rows_and_transactions(database_url: str) -> None:
+    database = CountingDatabase(database_url)
     hosts, accounts = HostStore(database), AccountStore(database)
     ids = [hosts.upsert(f"h{number}.test", True, now_us=1).id for number in range(3)]
     before = database.transactions
@@ -64,7 +69,8 @@ def test_greenlets_that_create_at_once_share_rows_and_transactions(tmp_path: Pat
     assert len({row.uid for row in rows}) == 100
     assert all(row.did == f"did:plc:{n % 100}" for n, row in enumerate(rows))
     assert [row.account_count for row in hosts.all()] == [34, 33, 33]
-    assert database.transactions - before <= 3
+    # a server answers the reads before it a few at a time, and so come the creations
+    assert database.transactions - before <= (3 if database.sql.name == "sqlite" else 30)
     database.close()
 
 
@@ -79,9 +85,8 @@ def test_a_host_that_does_not_exist_fails_its_own_account_only(accounts: Account
     assert accounts.get("did:plc:wrong") is None
 
 
-def test_a_database_that_is_away_fails_everybody_who_waits_and_nobody_later(tmp_path: Path) -> None:
-    database = CountingDatabase(f"sqlite:///{tmp_path}/relay.sqlite")
-    database.migrate()
+def test_a_database_that_is_away_fails_everybody_who_waits_and_nobody_later(database_url: str) -> None:
+    database = CountingDatabase(database_url)
     host, accounts = HostStore(database).upsert("a.test", True, now_us=1), AccountStore(database)
     database.failing = True
     greenlets = [gevent.spawn(accounts.create, f"did:plc:{number}", host.id, 1) for number in range(5)]
@@ -94,14 +99,15 @@ def test_a_database_that_is_away_fails_everybody_who_waits_and_nobody_later(tmp_
 
 
 def test_a_greenlet_that_is_killed_while_it_writes_for_others_leaves_them_whole(
-    database: Database, accounts: AccountStore, host: HostRow
+    database: Database, accounts: AccountStore, host: HostRow, gates: Gates
 ) -> None:
-    gate = os.pipe()
-    blocker = gevent.spawn(database.transaction, lambda _: os.read(gate[0], 1))
+    gate = gates()
+    blocker = gevent.spawn(database.transaction, gate.hold)
+    assert gate.reached.wait(10)
     greenlets = [gevent.spawn(accounts.create, f"did:plc:{number % 4}", host.id, 1) for number in range(8)]
-    gevent.idle()  # the first of them waits for the thread now, on behalf of all
+    until(lambda: accounts.creating == 4)  # the first of them waits for the writer now, on behalf of all
     greenlets[0].kill(block=False)
-    os.write(gate[1], b"x")
+    gate.open()
     gevent.joinall(greenlets[1:], raise_error=True)
     blocker.get()
     assert sorted(greenlet.get().did for greenlet in greenlets[1:]) == sorted(
@@ -109,32 +115,33 @@ def test_a_greenlet_that_is_killed_while_it_writes_for_others_leaves_them_whole(
     )
     assert HostStore(database).all()[0].account_count == 4
     assert accounts.creating == 0
-    for end in gate:
-        os.close(end)
 
 
 def test_a_greenlet_that_is_killed_while_another_writes_for_it_leaves_nothing_behind(
-    database: Database, accounts: AccountStore, host: HostRow
+    database: Database, accounts: AccountStore, host: HostRow, gates: Gates
 ) -> None:
-    gates = os.pipe(), os.pipe()
-    first_block = gevent.spawn(database.transaction, lambda _: os.read(gates[0][0], 1))
-    first, second, third = (gevent.spawn(accounts.create, f"did:plc:{name}", host.id, 1) for name in "abc")
+    gate, second_gate = gates(), gates()
+    first_block = gevent.spawn(database.transaction, gate.hold)
+    assert gate.reached.wait(10)
+    first = gevent.spawn(accounts.create, "did:plc:a", host.id, 1)
+    until(lambda: accounts.creating == 1)
+    gevent.idle()  # the first one has asked for its transaction
+    second, third = (gevent.spawn(accounts.create, f"did:plc:{name}", host.id, 1) for name in "bc")
+    until(lambda: accounts.creating == 3)
+    second_block = gevent.spawn(database.transaction, second_gate.hold)
     gevent.idle()
-    second_block = gevent.spawn(database.transaction, lambda _: os.read(gates[1][0], 1))
-    gevent.idle()
-    os.write(gates[0][1], b"x")
+    gate.open()
     first_block.get(timeout=10)
     assert first.get(timeout=10).did == "did:plc:a"
-    gevent.idle()  # the second one has the turn, for the third as well, and waits behind the second block
+    assert second_gate.reached.wait(10)
+    gevent.idle()  # the next one has the turn, for the other as well, and waits behind the second block
     assert accounts.creating == 2
     third.kill()
-    os.write(gates[1][1], b"x")
+    second_gate.open()
     assert second.get(timeout=10).did == "did:plc:b"
     second_block.get()
     assert accounts.creating == 0
     assert accounts.get("did:plc:c") is not None, "it was written all the same, and the next call finds it"
-    for end in (*gates[0], *gates[1]):
-        os.close(end)
 
 
 def test_a_uid_is_never_given_out_twice(database: Database, accounts: AccountStore, host: HostRow) -> None:
@@ -158,7 +165,7 @@ def test_move_takes_the_account_and_both_counts(accounts: AccountStore, hosts: H
 
 def test_a_move_to_nowhere_changes_nothing(accounts: AccountStore, hosts: HostStore, host: HostRow) -> None:
     row = accounts.create("did:plc:a", host.id, 1)
-    with pytest.raises(StateRuleError, match="FOREIGN KEY"):
+    with pytest.raises(StateRuleError, match=r"(?i)foreign key"):
         accounts.move(row.uid, 99)
     assert accounts.get("did:plc:a") == row
     assert hosts.all()[0].account_count == 1
@@ -181,9 +188,19 @@ def test_local_statuses_are_found_by_their_own_index(database: Database, account
     assert not accounts.set_local_status(99, "takendown")
     assert [row.uid for row in accounts.page_of_local_status("takendown", 0, 10)] == [uids[1], uids[3]]
     assert [row.uid for row in accounts.page_of_local_status("takendown", uids[1], 10)] == [uids[3]]
-    plan = database.rows(f"EXPLAIN QUERY PLAN {accounts._local_page}", ("takendown", 0, 10))
-    assert "accounts_local_status" in plan[0][3]
-    assert len(plan) == 1, "no sorting"
+    if database.sql.name == "sqlite":
+        plan = database.rows(f"EXPLAIN QUERY PLAN {accounts._local_page}", ("takendown", 0, 10))
+        assert "accounts_local_status" in plan[0][3]
+        assert len(plan) == 1, "no sorting"
+    else:
+        database.transaction(lambda cursor: cursor.execute("SET enable_seqscan = off"))  # which is cheaper for so few
+
+        def explain(cursor: Cursor) -> str:
+            cursor.execute(f"EXPLAIN {accounts._local_page}", ("takendown", 0, 10))
+            return "\n".join(row[0] for row in cursor.fetchall())
+
+        assert "Index Scan using accounts_local_status" in database.transaction(explain)
+        assert "Sort" not in database.transaction(explain)
 
 
 def test_apply_sets_what_a_change_names_and_leaves_the_rest(

@@ -3,6 +3,7 @@
 import falcon
 
 from zlay_py.logs import get_logger
+from zlay_py.state.failures import StateUnavailableError
 
 log = get_logger(__name__)
 
@@ -42,6 +43,7 @@ def install(app: falcon.App) -> None:  # type: ignore[type-arg]
     app.add_error_handler(Exception, _unforeseen)
     app.add_error_handler(falcon.HTTPError, _http_error)
     app.add_error_handler(XrpcError, _xrpc_error)
+    app.add_error_handler(StateUnavailableError, _database_away)
 
 
 def _answer(resp: falcon.Response, status: int, name: str, message: str) -> None:
@@ -60,6 +62,10 @@ def _http_error(_req: falcon.Request, resp: falcon.Response, error: Exception, _
     if error.headers:
         resp.set_headers(error.headers)
     _answer(resp, status, NAMES.get(status, "InvalidRequest"), error.description or error.title or "")
+
+
+def _database_away(_req: falcon.Request, resp: falcon.Response, _error: Exception, _params: dict[str, object]) -> None:
+    _answer(resp, 503, NAMES[503], "the database does not answer")  # nor says why: that names places of ours
 
 
 def _unforeseen(req: falcon.Request, resp: falcon.Response, error: Exception, _params: dict[str, object]) -> None:

@@ -9,7 +9,7 @@ Anything else would let any host, or an outage of the directory, turn verified a
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from gevent.pool import Group
 
@@ -33,6 +33,15 @@ IN_FLIGHT_MAX = 1_280
 RESOLVER_THREADS, and a quarter more for did:web."""
 
 
+@dataclass(slots=True)
+class _Load:
+    """The greenlets that read one DID's row from the store at the same time."""
+
+    readers: int = 0
+    overtaken: bool = False
+    """A newer answer has come since the first of them began."""
+
+
 class Directory:
     """For any number of greenlets. Every method raises LocalError when the store fails."""
 
@@ -53,6 +62,7 @@ class Directory:
         self._saver = IdentitySaver(store, clock, self._greenlets, on_save_error)
         self._look_ups = LookUps(resolver, clock, self._greenlets, self._accept, in_flight_max=in_flight_max)
         self._allowance = RefreshAllowance()
+        self._loads: dict[str, _Load] = {}
 
     def __len__(self) -> int:
         """Identities in memory."""
@@ -87,10 +97,9 @@ class Directory:
         """What is known, stale or not; None: nobody has asked yet. A store hit is in memory from then on."""
         known = self._cache.get(did)
         if known is None:
-            known = self._saver.get(did) or self._store.load(did)
+            known = self._saver.get(did) or self._load(did)
             if known is None:
                 return None
-            known = self._cache.get(did) or known  # an answer may have come while the store was asked
             self._cache.put(known)
         return self._put_stale(known) if not known.stale and self._is_old(known) else known
 
@@ -136,6 +145,26 @@ class Directory:
         self._greenlets.kill()
         self.flush()
 
+    def _load(self, did: str) -> Identity | None:
+        """From the store, unless a newer answer comes while it is asked.
+
+        If that one has been saved and evicted by then, what the store said is older than it, and is asked again.
+        """
+        while True:
+            load = self._loads.setdefault(did, _Load())
+            load.readers += 1
+            try:
+                stored = self._store.load(did)
+            finally:
+                load.readers -= 1
+                if not load.readers and not load.overtaken:
+                    del self._loads[did]
+            newer = self._cache.get(did) or self._saver.get(did)
+            if newer is not None:
+                return newer
+            if not load.overtaken:
+                return stored
+
     def _is_old(self, known: Identity) -> bool:
         fresh_us = FRESH_US if known.state is IdentityState.OK else FRESH_NEGATIVE_US
         # after the clock was set back, an answer from the future is as young as it is far
@@ -165,6 +194,12 @@ class Directory:
         """
         exists = answer.state is not IdentityState.NOT_FOUND
         before = None if exists else self.cached(answer.did)
+        # nothing waits from here on: whoever is loading, or has marked the DID, must find all of this or nothing
+        if self._look_ups.is_outdated(answer.did):
+            answer = replace(answer, stale=True)
+        load = self._loads.pop(answer.did, None)
+        if load is not None:
+            load.overtaken = True
         self._cache.put(answer)
         if exists or (before is not None and before.state is not IdentityState.NOT_FOUND):
             self._saver.put(answer)

@@ -22,8 +22,26 @@ FAILURE_WAIT_S_MAX = 60.0
 """After a failure a DID is left alone, four times longer each time: a quick second try is let through, and a dead
 did:web server does not hold look-ups up for ten seconds each time that it is named."""
 
+DIRECTORY_AWAY = frozenset(
+    {
+        FailureKind.NAME_UNKNOWN,
+        FailureKind.DNS,
+        FailureKind.REFUSED,
+        FailureKind.UNREACHABLE,
+        FailureKind.TIMEOUT,
+        FailureKind.STALLED,
+        FailureKind.TLS,
+        FailureKind.HTTP,
+        FailureKind.CLOSED,
+    }
+)
+"""Failures of a did:plc look-up that are the directory's, not the DID's: they count no longer once it has answered for
+any other. Else accounts that appeared while it was away would have to wait when it is back."""
+
 TROUBLED_MAX = 100_000
 """DIDs whose last failure is remembered, about 30 MB. The one longest ago is forgotten first."""
+
+_PLC = "did:plc:"
 
 
 class Resolver(Protocol):
@@ -41,11 +59,12 @@ class _Failed(NamedTuple):
 
 
 class _Trouble(NamedTuple):
-    """Failures in a row, and when the next look-up may start."""
+    """Failures in a row, and when the next look-up may start. `plc_answers`: how many there had been by the last."""
 
     failures: int
     not_before_s: float
     last: _Failed
+    plc_answers: int
 
 
 class _LookUp:
@@ -59,7 +78,10 @@ class _LookUp:
 
 
 class LookUps:
-    """`accept` is called with every definite answer, before those who wait get it. Its errors are theirs as well."""
+    """`accept` is called with every definite answer, before those who wait get it. Its errors are theirs as well.
+
+    Whether the answer `is_outdated` is to be asked last: it may become so as long as `accept` waits for anything.
+    """
 
     def __init__(
         self,
@@ -81,6 +103,8 @@ class LookUps:
         self._slots = BoundedSemaphore(in_flight_max)
         self._under_way: dict[str, _LookUp] = {}
         self._trouble: OrderedDict[str, _Trouble] = OrderedDict()
+        self._plc_answers = 0
+        """Definite ones of the directory, to anybody."""
 
     def __len__(self) -> int:
         return len(self._under_way)
@@ -105,6 +129,11 @@ class LookUps:
         if look_up is not None:
             look_up.outdated = True
 
+    def is_outdated(self, did: str) -> bool:
+        """Was `did` marked while its look-up was under way?"""
+        look_up = self._under_way.get(did)
+        return look_up is not None and look_up.outdated
+
     def wait(self, did: str) -> None:
         """Returns when the look-up of `did` that is under way, if any, has ended."""
         look_up = self._under_way.get(did)
@@ -119,7 +148,7 @@ class LookUps:
 
     def _begin(self, did: str) -> _LookUp:
         trouble = self._trouble.get(did)
-        if trouble is not None and self._clock.monotonic_s() < trouble.not_before_s:
+        if trouble is not None and self._is_left_alone(did, trouble):
             raise NetError(*trouble.last)
         if len(self._under_way) >= self._under_way_max:
             raise failure(FailureKind.LOCAL, f"{self._under_way_max} DIDs are being looked up already")
@@ -135,8 +164,9 @@ class LookUps:
                 self.begun += 1
                 identity = self._resolver.resolve(did)
             self._trouble.pop(did, None)
+            self._plc_answers += did.startswith(_PLC)
+            self._accept(identity)  # may wait for the store, and the DID be marked meanwhile
             outcome = replace(identity, stale=True) if look_up.outdated else identity
-            self._accept(outcome)
         except NetError as error:
             self.failed += 1
             outcome = _Failed(error.kind, error.detail)
@@ -150,10 +180,15 @@ class LookUps:
             else:
                 look_up.result.set(outcome)
 
+    def _is_left_alone(self, did: str, trouble: _Trouble) -> bool:
+        if did.startswith(_PLC) and trouble.last.kind in DIRECTORY_AWAY and self._plc_answers > trouble.plc_answers:
+            return False
+        return self._clock.monotonic_s() < trouble.not_before_s
+
     def _note_trouble(self, did: str, last: _Failed) -> None:
         before = self._trouble.pop(did, None)
         failures = 1 if before is None else before.failures + 1
         wait_s = min(FAILURE_WAIT_S * 4.0 ** min(failures - 1, 10), FAILURE_WAIT_S_MAX)
-        self._trouble[did] = _Trouble(failures, self._clock.monotonic_s() + wait_s, last)
+        self._trouble[did] = _Trouble(failures, self._clock.monotonic_s() + wait_s, last, self._plc_answers)
         if len(self._trouble) > TROUBLED_MAX:
             self._trouble.popitem(last=False)

@@ -33,6 +33,7 @@ class AccountRegistry:
         self._waiting: Counter[str] = Counter()
         self._turn = BoundedSemaphore(1)
         sql, table, hosts = database.sql, schema.accounts, schema.hosts
+        columns = [table.c[name] for name in AccountRow._fields]
         self._insert = sql.text(
             sql.insert(table)
             .values(
@@ -43,7 +44,8 @@ class AccountRegistry:
                 applied_seq=bindparam("applied_seq"),
                 created_us=bindparam("created_us"),
             )
-            .on_conflict_do_nothing(index_elements=[table.c.did]),
+            .on_conflict_do_nothing(index_elements=[table.c.did])
+            .returning(*columns),
             "did",
             "host_id",
             "upstream_status",
@@ -51,7 +53,6 @@ class AccountRegistry:
             "applied_seq",
             "created_us",
         )
-        columns = [table.c[name] for name in AccountRow._fields]
         self._by_did = sql.text(select(*columns).where(table.c.did == bindparam("did")), "did")
         self._host_exists = sql.text(select(hosts.c.id).where(hosts.c.id == bindparam("id")), "id")
         self._host_to_leave = sql.text(
@@ -129,16 +130,21 @@ class AccountRegistry:
     def _create_in(
         self, cursor: Cursor, batch: dict[str, tuple[int, int, str]]
     ) -> dict[str, AccountRow | StateRuleError]:
+        """May be repeated: rows that are there stay as they are, and only new ones are counted."""
         made: dict[str, AccountRow | StateRuleError] = {}
-        counts: Counter[int] = Counter()
+        hosts = {host_id for host_id, _, _ in batch.values()}
+        unknown = {host_id for host_id in hosts if cursor.execute(self._host_exists, (host_id,)).fetchone() is None}
+        wanted = []
         for did, (host_id, now_us, local_status) in batch.items():
-            if cursor.execute(self._host_exists, (host_id,)).fetchone() is None:
+            if host_id in unknown:
                 made[did] = StateRuleError(f"{did}: there is no host {host_id}")  # must not fail the others' rows
-                continue
-            values = (did, host_id, schema.ACTIVE, local_status, 0, now_us)
-            counts[host_id] += cursor.execute(self._insert, values).rowcount
+            else:
+                wanted.append((did, host_id, schema.ACTIVE, local_status, 0, now_us))
+        new = [AccountRow._make(row) for row in cursor.insert_many(self._insert, wanted)]
+        made.update((row.did, row) for row in new)
+        for did in batch.keys() - made.keys():  # somebody made it before us
             made[did] = AccountRow._make(cursor.execute(self._by_did, (did,)).fetchone())
-        self._add_counts(cursor, counts)
+        self._add_counts(cursor, Counter(row.host_id for row in new))
         return made
 
     def _add_counts(self, cursor: Cursor, counts: Counter[int]) -> None:

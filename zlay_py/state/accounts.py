@@ -7,20 +7,25 @@ Three kinds of write, with three owners:
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, Text, and_, bindparam, case, func, literal_column, or_, select, update
+from sqlalchemy import Select, Text, and_, bindparam, case, cast, func, literal_column, or_, select, update
 
 from zlay_py.state import meta, schema
 from zlay_py.state.account_registry import ANY_SEQ, AccountRegistry
 from zlay_py.state.account_row import AccountRow
 from zlay_py.state.database import Cursor, Database
+from zlay_py.state.id_floor import raise_id_floors
 from zlay_py.state.sql import SqlTexts
 
 __all__ = ["AccountChange", "AccountRow", "AccountStore"]
 
 PAGE_ROWS_MAX = 10_000
 """Rows of one page at most: 20 ms of the hub."""
+
+DIDS_AT_ONCE = 500
+"""Asked for by one statement, which has as many placeholders."""
 
 
 class AccountChange(NamedTuple):
@@ -41,7 +46,7 @@ class AccountChange(NamedTuple):
 
 
 class AccountStore:
-    """The accounts table. Reads on the spot, writes in the writing thread."""
+    """The accounts table. Every method raises what `Database` does, and every write may be repeated."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -50,6 +55,9 @@ class AccountStore:
         rows = select(*(table.c[name] for name in AccountRow._fields))
         self._by_did = sql.text(rows.where(table.c.did == bindparam("did")), "did")
         self._by_uid = sql.text(rows.where(table.c.uid == bindparam("uid")), "uid")
+        places = [f"uid_{number}" for number in range(DIDS_AT_ONCE)]
+        some = table.c.uid.in_([bindparam(place) for place in places])
+        self._dids = sql.text(select(table.c.uid, table.c.did).where(some), *places)
         self._page = sql.page(rows.where(table.c.uid > bindparam("after")).order_by(table.c.uid), "after")
         self._local_page = sql.page(_local_page(rows), "local_status", "after")
         self._set_local_status = sql.text(
@@ -73,6 +81,15 @@ class AccountStore:
         row = self._database.one(self._by_uid, (uid,))
         return None if row is None else AccountRow._make(row)
 
+    def dids(self, uids: Iterable[int]) -> dict[int, str]:
+        """The DIDs of many accounts, by uid. An unknown uid is not in it."""
+        known: dict[int, str] = {}
+        wanted = iter(uids)
+        while some := list(islice(wanted, DIDS_AT_ONCE)):
+            some += some[-1:] * (DIDS_AT_ONCE - len(some))
+            known.update((uid, did) for uid, did in self._database.rows(self._dids, tuple(some)))
+        return known
+
     def page(self, after_uid: int, limit: int) -> list[AccountRow]:
         """Up to `limit` rows in order of uid, beginning beyond `after_uid`."""
         return self._rows(self._page, (after_uid, min(limit, PAGE_ROWS_MAX)))
@@ -85,16 +102,23 @@ class AccountStore:
         """The account's row, made now unless there is one; on disk when this returns.
 
         A row that exists is returned as it is, with its own host. New rows are counted in `hosts.account_count`.
-        Calls of many greenlets share transactions. Raises what `Database.transaction` does.
+        Calls of many greenlets share transactions. Repeating it finds the row. Raises what `Database.transaction` does.
         """
         return self.get(did) or self._registry.create(did, host_id, now_us, local_status)
 
+    def never_give_out(self, uid: int, host_id: int) -> None:
+        """Ids up to these stand in the log: where the rows are an old backup's, they must not be given to others."""
+        raise_id_floors(self._database, uid, host_id)
+
     def move(self, uid: int, host_id: int) -> None:
-        """The account lives at this host now: row and both hosts' counts, in one transaction."""
+        """The account lives at this host now: row and both hosts' counts, in one transaction.
+
+        Repeating it changes nothing: only an account that lives elsewhere is moved and counted.
+        """
         self._database.transaction(lambda cursor: self._registry.move_in(cursor, [(uid, host_id, ANY_SEQ)]))
 
     def set_local_status(self, uid: int, local_status: str) -> bool:
-        """What we decided about the account ourselves; False if there is no such account."""
+        """What we decided about the account ourselves; False if there is no such account. Repeatable: it is set."""
 
         def work(cursor: Cursor) -> bool:
             return cursor.execute(self._set_local_status, (local_status, uid)).rowcount == 1
@@ -135,7 +159,7 @@ def _local_page(rows: Select[Any]) -> Select[Any]:
 def _apply_text(sql: SqlTexts) -> str:
     """One change. Its parameters come from `_apply_parameters`."""
     row = schema.accounts.c
-    new_rev = bindparam("new_rev", type_=Text)
+    new_rev = cast(bindparam("new_rev"), Text)  # where nothing else says what it is, a server must be told
     grows = and_(new_rev.is_not(None), or_(row.rev.is_(None), row.rev < new_rev))
     statement = (
         update(schema.accounts)

@@ -19,11 +19,11 @@ class DomainBanStore:
         self._remove = sql.text(delete(table).where(table.c.domain == bindparam("domain")), "domain")
 
     def add(self, domain: str, now_us: int) -> bool:
-        """False if it was banned before."""
+        """False if it was banned before, also by a call of ours whose answer was lost."""
         return self._database.transaction(lambda cursor: cursor.execute(self._add, (domain, now_us)).rowcount == 1)
 
     def remove(self, domain: str) -> bool:
-        """False if it was not banned."""
+        """False if it was not banned, or not any more: a call of ours may have done it whose answer was lost."""
         return self._database.transaction(lambda cursor: cursor.execute(self._remove, (domain,)).rowcount == 1)
 
     def all(self) -> list[str]:

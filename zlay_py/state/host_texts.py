@@ -69,10 +69,13 @@ class HostTexts:
             ).values(cursor=new_cursor),
             *("new_cursor", "of_id", "of_epoch", "new_cursor"),
         )
-        self.bump_epoch = sql.text(
-            change.where(of_id).values(cursor=new_cursor, epoch=row.epoch + literal_column("1")).returning(row.epoch),
-            *("new_cursor", "of_id"),
+        self.begin_epoch = sql.text(
+            change.where(of_id, row.epoch == bindparam("from_epoch")).values(
+                cursor=new_cursor, epoch=row.epoch + literal_column("1")
+            ),
+            *("new_cursor", "of_id", "from_epoch"),
         )
+        self.epoch = sql.text(select(row.epoch).where(of_id), "of_id")
 
     def _insert(self, sql: SqlTexts) -> str:
         """A new row; a known one takes the scheme, and trust where it is given now. Nothing else: see `upsert`."""
@@ -84,5 +87,5 @@ class HostTexts:
             index_elements=[row.hostname],
             set_={"tls": new.tls, "trusted": or_(row.trusted, new.trusted), "updated_us": new.updated_us},
             where=or_(row.tls != new.tls, and_(new.trusted, row.trusted.is_not(True))),
-        )
+        ).returning(*(row[name] for name in COLUMNS))
         return sql.text(statement, *names)

@@ -74,7 +74,10 @@ class CursorRow(NamedTuple):
 
 
 class HostStore:
-    """The hosts table. Reads on the spot, writes in the writing thread; both raise what `Database` does."""
+    """The hosts table. Every method raises what `Database` does.
+
+    Every write may be repeated. After a repetition, a False may mean that the first one has done it already.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -130,9 +133,7 @@ class HostStore:
         wanted = list(hosts)
         known = [self.get(host.hostname) for host in wanted]
         if any(_differs(host, row) for host, row in zip(wanted, known, strict=True)):
-            known = self._database.transaction(
-                lambda cursor: [self._upsert_in(cursor, host, now_us) for host in wanted]
-            )
+            return self._database.transaction(lambda cursor: self._upsert_in(cursor, wanted, now_us))
         return [row for row in known if row is not None]
 
     def set_status(self, host_id: int, status: HostStatus, failure_kind: str | None, now_us: int) -> bool:
@@ -162,10 +163,10 @@ class HostStore:
 
     def save_cursors(self, rows: Iterable[CursorRow], checkpoint_seq: int, leftovers: Iterable[Leftover] = ()) -> None:
         """Saves marks, the log seq from which a start scans for what lies beyond them, and what lies beyond them
-        below that seq (`leftovers`: of hosts where it changed; without runs: nothing any more), in one transaction.
+        below that seq (`leftovers`: of hosts where it changed; an empty one: nothing any more), in one transaction.
 
         A mark only grows, and one of another epoch than the row's is ignored: frames that were on their way when
-        the cursor was reset can't move the new one.
+        the cursor was reset can't move the new one. Repeatable: marks and checkpoint grow, leftovers are replaced.
         """
         changed = list(leftovers)
         marks = [(mark := min(row.cursor, CURSOR_MAX), row.host_id, row.epoch, mark) for row in rows]
@@ -177,28 +178,53 @@ class HostStore:
 
         self._database.transaction(work)
 
-    def bump_epoch(self, host_id: int, cursor: int | None) -> int:
-        """Resets the cursor (None: connect without one) and begins a new epoch, in one transaction. Returns the epoch.
+    def bump_epoch(self, host_id: int, from_epoch: int, cursor: int | None) -> int:
+        """Resets the cursor (None: connect without one) and begins the epoch after `from_epoch`, in one transaction.
 
-        Raises StateRuleError for an unknown host.
+        Returns the new epoch. Where that has begun already, nothing is changed and all is well: it was this caller,
+        who could not be told. Raises StateRuleError for an unknown host, and for one in any other epoch.
         """
+        new_epoch = from_epoch + 1
 
         def work(dbapi: Cursor) -> int:
-            row = dbapi.execute(self._texts.bump_epoch, (cursor, host_id)).fetchone()
-            if row is None:
-                raise StateRuleError(f"there is no host {host_id}")
-            return int(row[0])
+            if dbapi.execute(self._texts.begin_epoch, (cursor, host_id, from_epoch)).rowcount == 0:
+                row = dbapi.execute(self._texts.epoch, (host_id,)).fetchone()
+                if row is None:
+                    raise StateRuleError(f"there is no host {host_id}")
+                if row[0] != new_epoch:
+                    raise StateRuleError(f"host {host_id} is in epoch {row[0]}, and was to leave {from_epoch}")
+            return new_epoch
 
         return self._database.transaction(work)
 
     def _change(self, text: str, parameters: tuple[object, ...]) -> bool:
         return self._database.transaction(lambda cursor: cursor.execute(text, parameters).rowcount == 1)
 
-    def _upsert_in(self, cursor: Cursor, host: NewHost, now_us: int) -> HostRow:
-        start = None if host.cursor is None else min(host.cursor, CURSOR_MAX)
-        row = (host.hostname, host.tls, schema.ACTIVE, host.trusted, host.account_limit, 0, start, 0, None, None)
-        cursor.execute(self._texts.insert, (*row, now_us, now_us))
-        return _host(cursor.execute(self._texts.by_name, (host.hostname,)).fetchone())
+    def _upsert_in(self, cursor: Cursor, hosts: list[NewHost], now_us: int) -> list[HostRow]:
+        rows: dict[str, HostRow] = {}
+        for wave in _waves(hosts):
+            changed = cursor.insert_many(self._texts.insert, (_new_row(host, now_us) for host in wave))
+            rows |= {row.hostname: row for row in map(_host, changed)}
+        for host in hosts:
+            if host.hostname not in rows:  # known as it is named: nothing to write
+                rows[host.hostname] = _host(cursor.execute(self._texts.by_name, (host.hostname,)).fetchone())
+        return [rows[host.hostname] for host in hosts]
+
+
+def _waves(hosts: list[NewHost]) -> list[list[NewHost]]:
+    """In their order, with no host twice in one wave: see `Cursor.insert_many`. A list that repeats none is one."""
+    waves: list[dict[str, NewHost]] = []
+    for host in hosts:
+        if not waves or host.hostname in waves[-1]:
+            waves.append({})
+        waves[-1][host.hostname] = host
+    return [list(wave.values()) for wave in waves]
+
+
+def _new_row(host: NewHost, now_us: int) -> tuple[object, ...]:
+    start = None if host.cursor is None else min(host.cursor, CURSOR_MAX)
+    row = (host.hostname, host.tls, schema.ACTIVE, host.trusted, host.account_limit, 0, start, 0, None, None)
+    return (*row, now_us, now_us)
 
 
 def _differs(host: NewHost, row: HostRow | None) -> bool:

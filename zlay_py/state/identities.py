@@ -38,12 +38,15 @@ class IdentityRowStore:
         )
 
     def load(self, did: str) -> IdentityRow | None:
-        """Read on the spot."""
+        """None: never saved."""
         row = self._database.one(self._load, (did,))
         return None if row is None else IdentityRow._make(row)
 
     def save(self, rows: Iterable[IdentityRow]) -> None:
-        """All of them in one transaction. The last one saved stands: times are no order, a wall clock may go back."""
+        """All of them in one transaction. The last one saved stands: times are no order, a wall clock may go back.
+
+        Repeatable, as long as nothing newer was saved in between.
+        """
         batch = list(rows)
 
         def work(cursor: Cursor) -> None:

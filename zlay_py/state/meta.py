@@ -30,7 +30,7 @@ def grow_text(sql: SqlTexts) -> str:
 
 
 class MetaStore:
-    """Reads on the spot; writes in transactions of their own."""
+    """Every write is a transaction of its own, and may be repeated: a fact is set, a mark only grows."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

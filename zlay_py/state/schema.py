@@ -54,13 +54,14 @@ hosts = Table(
     sqlite_autoincrement=True,
 )
 
-# What a host will send again although the log has it: see `state.leftovers`. Most hosts have no row.
+# What a host will send again although it was judged: see `state.leftovers`. Most hosts have no row.
 leftovers = Table(
     "leftovers",
     metadata,
     Column("host_id", BigInteger, ForeignKey("hosts.id", name="leftovers_host"), primary_key=True, autoincrement=False),
     Column("epoch", BigInteger, nullable=False),
     Column("runs", BYTEWISE, nullable=False),
+    Column("judged", BYTEWISE, nullable=False),
 )
 
 accounts = Table(
