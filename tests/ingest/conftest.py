@@ -1,8 +1,7 @@
-"""A pipeline with everything real but the network: SQLite in a folder, identities from a dictionary."""
+"""A pipeline with everything real but the network: a database of either kind, identities from a dictionary."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
@@ -99,9 +98,8 @@ class Bench:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database(f"sqlite:///{tmp_path / 'relay.sqlite'}")
-    opened.migrate()
+def database(database_url: str) -> Iterator[Database]:
+    opened = Database(database_url)
     yield opened
     opened.close()
 

@@ -1,7 +1,6 @@
 """Identities in SQL come back as they were; a row that we can't have written is not taken for one."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import gevent
 import pytest
@@ -19,9 +18,8 @@ from zlay_py.state.identities import IdentityRow, IdentityRowStore
 
 
 @pytest.fixture
-def rows(tmp_path: Path) -> Iterator[IdentityRowStore]:
-    database = Database(f"sqlite:///{tmp_path}/relay.sqlite")
-    database.migrate()
+def rows(database_url: str) -> Iterator[IdentityRowStore]:
+    database = Database(database_url)
     yield IdentityRowStore(database)
     database.close()
 

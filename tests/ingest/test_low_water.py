@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zlay_py.ingest.low_water import LowWater
+from zlay_py.ingest.low_water import FINISHED_PER_FRAME, LowWater
 
 
 def test_the_mark_waits_for_the_first_unfinished_event() -> None:
@@ -33,6 +33,18 @@ def test_a_live_start_has_a_mark_right_below_its_first_frame() -> None:
     assert (water.mark, water.touched) == (6, False), "only the first frame sets it, and it waits for that one"
     water.done(7)
     assert (water.mark, water.touched) == (12, True)
+
+
+def test_frames_that_are_done_with_count_little_while_one_holds_the_mark() -> None:
+    """A host must not stand still because one of its accounts waits; what is remembered stays within a bound."""
+    water = LowWater(0)
+    water.begin(1, log_seq=1)
+    for seq in range(2, 2 + 10 * FINISHED_PER_FRAME):
+        water.begin(seq, log_seq=seq)
+        water.done(seq)
+    assert (water.mark, water.unfinished) == (0, 1 + 10)
+    water.done(1)
+    assert (water.mark, water.unfinished) == (1 + 10 * FINISHED_PER_FRAME, 0)
 
 
 def test_a_known_mark_is_not_touched_by_a_frame_that_begins() -> None:

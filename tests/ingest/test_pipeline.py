@@ -11,7 +11,7 @@ from zlay_py.atproto.frame import HEADERS
 from zlay_py.atproto.keys import Curve
 from zlay_py.identity.directory import FRESH_NEGATIVE_US, FRESH_US
 from zlay_py.identity.model import Identity, IdentityState
-from zlay_py.ingest.outcome import Accepted, DropReason, Need, Waiting
+from zlay_py.ingest.outcome import Accepted, Dropped, DropReason, Need, Waiting
 from zlay_py.ingest.work import Work
 from zlay_py.settings import Sync11
 
@@ -210,6 +210,17 @@ def test_optimistic_passes_an_unknown_commit_unverified_and_nothing_else(optimis
     verified = optimistic.accept(repo.create(f"{POST}/a"))
     assert verified.entry.delta.verified
     assert optimistic.drop(repo.create(f"{POST}/b"), OTHER) is DropReason.HOST_NOT_AUTHORITATIVE
+
+
+def test_optimistic_passes_it_also_behind_an_event_that_waited_in_vain(optimistic: Bench) -> None:
+    """The directory is down: what was to wait for it is dropped, and what need not is not."""
+    repo = Repo(did_plc(9))
+    assert optimistic.once(repo.account(), asked=True, failed=True) == Dropped(
+        DropReason.IDENTITY_UNRESOLVABLE, repo.did
+    )
+    behind = optimistic.once(repo.commit([]), failed=True)
+    assert isinstance(behind, Accepted)
+    assert not behind.entry.delta.verified
 
 
 def test_an_inactive_account_is_silent_until_it_is_active_again(bench: Bench) -> None:

@@ -27,6 +27,7 @@ WAIT_S_MAX = 20.0
 
 
 def migrated(folder: Path) -> Database:
+    """SQLite in a folder, for tests to which the database is all the same."""
     database = Database(f"sqlite:///{folder / 'relay.sqlite'}")
     database.migrate()
     return database
@@ -81,7 +82,7 @@ class LogFlow:
         return self.accounts.get(did) or self.accounts.create(did, self.host.id)
 
     def entry(self, number: int, **changes: Any) -> Entry:
-        return event(number, host_id=self.host.id, upstream_epoch=self.host.epoch, **changes)
+        return event(number, **{"host_id": self.host.id, "upstream_epoch": self.host.epoch} | changes)
 
     def read(self, number: int) -> Work:
         """One frame read from the host: its mark waits for it."""

@@ -1,13 +1,15 @@
 """What a start finds after a kill at any moment: marks, checkpoint, and what is left over from earlier starts."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.support.log_flow import WAIT_S_MAX, LogFlow, migrated
+from tests.support.log_flow import WAIT_S_MAX, LogFlow
+from tests.support.refusals import allow_writes_to, refuse_writes_to
+from zlay_py.eventlog.record import did_hash
 from zlay_py.ingest.low_water import LowWater
-from zlay_py.ingest.replay import find_already_logged, leftovers_of
+from zlay_py.ingest.outcome import DropReason
+from zlay_py.ingest.replay import Replay, find_replays, leftovers_of
 from zlay_py.ingest.work import HostContext, Work
 from zlay_py.state.database import Database
 from zlay_py.state.failures import StateRuleError, StateUnavailableError
@@ -17,8 +19,8 @@ from zlay_py.workers.host_registry import HostRegistry
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = migrated(tmp_path)
+def database(database_url: str) -> Iterator[Database]:
+    opened = Database(database_url)
     yield opened
     opened.close()
 
@@ -39,18 +41,18 @@ class Run:
         hosts = flow.hosts
         marks = {row.id: (row.epoch, row.cursor) for row in hosts.all()}
         stored = hosts.leftovers()
-        found = find_already_logged(flow.log, flow.meta.cursor_checkpoint(), marks, stored)
+        found = find_replays(flow.log, flow.meta.cursor_checkpoint(), marks, stored, flow.store.dids)
         self.registry = HostRegistry()
         self.saver = CursorSaver(hosts, self.registry, flow.log, leftovers=leftovers_of(found, marks), stored=stored)
-        self.already_logged = set(found.get(flow.host.id, set()))
+        self.already_logged = set(found.get(flow.host.id, Replay()).logged)
         if crawled:
             self.crawl(found)
 
-    def crawl(self, found: dict[int, set[int]]) -> None:
+    def crawl(self, found: dict[int, Replay]) -> None:
         row = self.flow.hosts.by_id(self.flow.host.id)
         assert row is not None
         self.host = self.flow.host = HostContext(
-            row.id, row.hostname, row.epoch, LowWater(row.cursor), already_logged=found.pop(row.id, set())
+            row.id, row.hostname, row.epoch, LowWater(row.cursor), replay=found.pop(row.id, Replay())
         )
         self.registry.add(self.host)
 
@@ -58,7 +60,7 @@ class Run:
         """What the subscriber does with frames that the log has already."""
         for seq in seqs:
             self.host.water.begin(seq, self.flow.log.current_seq)
-            self.host.already_logged.discard(seq)
+            self.host.replay.logged.discard(seq)
             self.host.water.done(seq)
 
 
@@ -100,18 +102,14 @@ def test_a_save_that_fails_is_made_up_for_by_the_next(flow: LogFlow, database: D
     parked(flow, 1)
     read_and_log(flow, 2, 3)
     run = Run(flow)
-    database.transaction(
-        lambda cursor: cursor.execute(
-            "CREATE TRIGGER refused BEFORE UPDATE ON hosts BEGIN SELECT RAISE(ABORT, 'refused'); END"
-        )
-    )
+    refuse_writes_to(database, "hosts", "UPDATE")
     run.resend(1, 2)
-    with pytest.raises(StateRuleError, match="refused"):
+    with pytest.raises(StateRuleError, match="not this one"):
         run.saver.save()
     assert flow.meta.cursor_checkpoint() == 0
     assert Run(flow).already_logged == {2, 3}
     flow.host = run.host
-    database.transaction(lambda cursor: cursor.execute("DROP TRIGGER refused"))
+    allow_writes_to(database, "hosts")
     assert run.saver.save() == 1
     again = Run(flow)
     assert (again.host.water.mark, again.already_logged) == (2, {3})
@@ -150,6 +148,39 @@ def test_what_was_sent_again_above_an_unfinished_frame_is_still_left_over(flow: 
     assert flow.hosts.leftovers() == []
 
 
+def test_a_second_start_knows_what_the_first_one_knew_to_be_dropped(flow: LogFlow) -> None:
+    """Run 1: 1 waits, 2 is dropped, 3 and 4 of the same account and 5 are logged. Run 2: the host sends up to 4 once
+    more, and a save moves the checkpoint over all that."""
+    did = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"
+    run = Run(flow)
+    parked(flow, 1)
+    flow.read(2).done()
+    flow.put(3, account=flow.account(did))
+    flow.put(4, uid=0, did_hash=did_hash(did))
+    flow.put(5, uid=0, did_hash=did_hash("did:web:other.test"))
+    assert flow.writer.drain(WAIT_S_MAX)
+    run.saver.save()
+    for _ in range(3):
+        run = Run(flow)
+        waiting = parked(flow, 1)
+        for seq, one, fate in (
+            (2, did, DropReason.ALREADY_JUDGED),
+            (3, did, DropReason.ALREADY_LOGGED),
+            (4, did, DropReason.ALREADY_LOGGED),
+        ):
+            flow.read(seq).done()
+            assert run.host.replay.drop_reason(seq, one) is fate
+        run.saver.save()
+        run.saver.save()
+    assert flow.meta.cursor_checkpoint() == 3, "above the records of 3 to 5, and 1 still waits"
+    waiting.done()
+    run.saver.save()
+    assert [leftover.judged for leftover in flow.hosts.leftovers()] == [((did_hash("did:web:other.test"), 5),)]
+    flow.read(5).done()
+    run.saver.save()
+    assert flow.hosts.leftovers() == []
+
+
 def test_a_host_that_is_not_crawled_keeps_what_is_left_over(flow: LogFlow) -> None:
     run = Run(flow)
     parked(flow, 1)
@@ -162,7 +193,7 @@ def test_a_host_that_is_not_crawled_keeps_what_is_left_over(flow: LogFlow) -> No
         run.saver.save()
         run.saver.save()
     flow.hosts.unban(flow.host.id, 2)
-    run.crawl({flow.host.id: {2, 3}})
+    run.crawl({flow.host.id: Replay({2, 3})})
     run.saver.save()
     run.resend(1, 2)
     run.saver.save()
@@ -177,7 +208,7 @@ def test_a_new_epoch_leaves_nothing_over(flow: LogFlow) -> None:
     run = Run(flow)
     run.saver.save()
     assert [list(leftover.seqs()) for leftover in flow.hosts.leftovers()] == [[2, 3]]
-    run.host.epoch = flow.hosts.bump_epoch(run.host.id, None)
+    run.host.epoch = flow.hosts.bump_epoch(run.host.id, run.host.epoch, None)
     run.host.water = LowWater(None)
     assert Run(flow).already_logged == set(), "killed before the next save"
     run.saver.save()

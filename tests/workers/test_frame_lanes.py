@@ -131,9 +131,8 @@ class Rig:
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    database = Database(f"sqlite:///{tmp_path / 'relay.sqlite'}")
-    database.migrate()
+def rig(tmp_path: Path, database_url: str) -> Iterator[Rig]:
+    database = Database(database_url)
     tail = Tail()
     log = EventLog(tmp_path / "events", durability=Durability.FSYNC, clock=SystemClock(), tail=tail)
     log.open()

@@ -2,24 +2,23 @@
 
 import errno
 from collections.abc import Iterator
-from pathlib import Path
 
 import gevent
 import pytest
 from gevent.event import Event
 
-from tests.support.log_flow import WAIT_S_MAX, LogFlow, migrated
+from tests.support.log_flow import WAIT_S_MAX, LogFlow
 from zlay_py.eventlog.ceiling import Durability
 from zlay_py.state.database import Database
-from zlay_py.workers.log_writer import BATCH_EVENTS_MAX, SYNC_INTERVAL_S
+from zlay_py.workers.log_writer import BATCH_EVENTS_MAX, SYNC_INTERVAL_S, UNSYNCED_EVENTS_MAX
 
 UNENCODABLE = 2**64
 """As a uid: it has no place in a record."""
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = migrated(tmp_path)
+def database(database_url: str) -> Iterator[Database]:
+    opened = Database(database_url)
     yield opened
     opened.close()
 
@@ -118,6 +117,16 @@ def test_in_flush_mode_consumers_hear_at_once_and_all_others_only_after_the_sync
     assert (flow.log.durable_seq, flow.host.water.mark, flow.budget.used_bytes) == (2, 2, 0)
     assert flow.projector.drain(WAIT_S_MAX)
     assert (flow.projector.applied_seq, account.pins) == (2, 0)
+    flow.stop()
+
+
+def test_in_flush_mode_a_busy_host_does_not_wait_for_the_interval(database: Database) -> None:
+    """Its unfinished frames are bounded: they become durable by their number, too, not by time alone."""
+    flow = LogFlow(database, Durability.FLUSH)
+    flow.put(*range(1, UNSYNCED_EVENTS_MAX + 1))
+    flow.start()
+    assert flow.writer.drain(WAIT_S_MAX), "the clock stands still"
+    assert flow.host.water.mark == UNSYNCED_EVENTS_MAX
     flow.stop()
 
 

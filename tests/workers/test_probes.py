@@ -2,14 +2,13 @@
 
 import errno
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from gevent.event import Event
 
-from tests.support.log_flow import WAIT_S_MAX, LogFlow, migrated
+from tests.support.log_flow import WAIT_S_MAX, LogFlow
 from zlay_py.ingest.stats import IngestStats
 from zlay_py.state.database import Database
 from zlay_py.state.hosts import HostStatus
@@ -17,8 +16,8 @@ from zlay_py.workers.probes import Probes
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = migrated(tmp_path)
+def database(database_url: str) -> Iterator[Database]:
+    opened = Database(database_url)
     yield opened
     opened.close()
 

@@ -19,6 +19,7 @@ from zlay_py.errors import NetError
 from zlay_py.eventlog.ceiling import Durability
 from zlay_py.eventlog.log import EventLog
 from zlay_py.eventlog.tail import Tail
+from zlay_py.ingest.replay import Replay
 from zlay_py.ingest.stats import IngestStats
 from zlay_py.ingest.work import HostContext, Work
 from zlay_py.net.backoff import Backoff
@@ -132,7 +133,7 @@ class Rig:
         self.deaths: list[str] = []
         self.supervisor = NotingSupervisor(lambda name, _error: self.deaths.append(name))
         self.client = HttpClient(GUARD, user_agent="test", tls_context=TLS)
-        self.already_logged: dict[int, set[int]] = {}
+        self.replays: dict[int, Replay] = {}
         self._log = event_log
 
     def slurper(self, *, extra: tuple[str, ...] = (), bootstrap: bool = True) -> Slurper:
@@ -145,7 +146,7 @@ class Rig:
             Backoff(0.001, 0.001, rng=lambda: 0.0),
             extra_hosts=tuple(parse_hostname(name, True) for name in extra),
             allow_local=True,
-            already_logged=self.already_logged,
+            replays=self.replays,
         )
 
     def _make_subscriber(self, host: HostContext, address: HostAddress) -> Subscriber:
@@ -168,11 +169,10 @@ class Rig:
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
+def rig(tmp_path: Path, database_url: str) -> Iterator[Rig]:
     with ExitStack() as stack:
-        database = Database(f"sqlite:///{tmp_path / 'relay.sqlite'}")
+        database = Database(database_url)
         stack.callback(database.close)
-        database.migrate()
         event_log = EventLog(tmp_path / "events", durability=Durability.FLUSH, clock=SystemClock(), tail=Tail())
         event_log.open()
         stack.callback(event_log.close)
@@ -193,7 +193,7 @@ def listed(name: str, seq: int | None = None, status: str = "active") -> dict[st
 def test_known_extra_and_listed_hosts_each_start_at_their_place(rig: Rig) -> None:
     known = rig.hosts.upsert("known.example.com", True, cursor=70, now_us=1)
     rig.hosts.upsert("live.example.com", True, cursor=None, now_us=1)
-    rig.already_logged[known.id] = {71, 75}
+    rig.replays[known.id] = Replay({71, 75}, {5: 75})
     rig.directory.hosts = [
         listed("listed.example.com", 900),
         listed("unsaid.example.com"),
@@ -216,7 +216,7 @@ def test_known_extra_and_listed_hosts_each_start_at_their_place(rig: Rig) -> Non
     }
     context = rig.registry.get(known.id)
     assert context is not None
-    assert context.already_logged == {71, 75}
+    assert context.replay == Replay({71, 75}, {5: 75})
     assert slurper.connected() == 0
     slurper.stop()
 

@@ -1,8 +1,6 @@
 """From the log to SQL: what is kept while SQL is away, how long, and that it is applied in the end."""
 
-import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 import pytest
 from gevent.event import Event
@@ -10,21 +8,20 @@ from gevent.event import Event
 from tests.eventlog.builders import make_log
 from tests.eventlog.memory_files import MemoryFiles
 from tests.support.log_flow import WAIT_S_MAX, LogFlow
+from tests.support.refusals import writes_refused
 from zlay_py.atproto import dag_cbor
 from zlay_py.atproto.frame import FrameKind, seq_span
 from zlay_py.eventlog.delta import Delta
 from zlay_py.state.accounts import AccountChange, AccountStore
-from zlay_py.state.database import Database
+from zlay_py.state.database import Database, Waits
 from zlay_py.state.failures import StateUnavailableError
-from zlay_py.state.sqlite import connect_writer
 from zlay_py.workers.state_projector import Applied, StateProjector
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
+def database(database_url: str) -> Iterator[Database]:
     # a write waits that long for a stranger's lock: here, for the one that stands for a database that is away
-    opened = Database(f"sqlite:///{tmp_path / 'relay.sqlite'}", busy_s=0.01)
-    opened.migrate()
+    opened = Database(database_url, Waits(lock_s=0.01))
     yield opened
     opened.close()
 
@@ -34,15 +31,6 @@ def flow(database: Database) -> Iterator[LogFlow]:
     made = LogFlow(database, backlog_max=5)
     yield made
     made.stop()
-
-
-@contextlib.contextmanager
-def writes_refused(database: Database) -> Iterator[None]:
-    """A stranger holds the write lock."""
-    with contextlib.closing(connect_writer(database.path)) as stranger:
-        stranger.execute("BEGIN IMMEDIATE")
-        yield
-        stranger.execute("ROLLBACK")
 
 
 def bytes_within(value: object) -> int:
@@ -122,6 +110,17 @@ def test_events_that_change_no_account_still_move_the_mark(flow: LogFlow) -> Non
     assert flow.writer.drain(WAIT_S_MAX)
     assert flow.projector.drain(WAIT_S_MAX)
     assert flow.meta.applied_seq() == 3
+
+
+def test_ids_that_only_the_log_knows_are_not_given_out_again(flow: LogFlow) -> None:
+    """The database is an old backup: the accounts and hosts of the log's last events have no rows."""
+    flow.put(1, uid=40, host_id=70)
+    flow.put(2, uid=3, host_id=1)
+    flow.writer.start(flow.supervisor)
+    assert flow.writer.drain(WAIT_S_MAX)
+    assert StateProjector(flow.store, flow.accounts, 0).catch_up(flow.log) == 2
+    assert flow.account().uid == 41
+    assert flow.hosts.upsert("new.example.com", True, now_us=1).id == 71
 
 
 def test_catching_up_applies_what_the_log_has_and_an_empty_log_has_nothing(flow: LogFlow) -> None:

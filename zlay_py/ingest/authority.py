@@ -50,9 +50,11 @@ class Authority:
         if identity is None:
             if account is not None and account.host_id == host.id:
                 return Authoritative(account, None)
-            if work.identity_failed:
-                return Dropped(DropReason.IDENTITY_UNRESOLVABLE, did)
-            return Unknown() if account is None else Waiting(did, Need.IDENTITY)
+            if account is None:
+                return Unknown()
+            return (
+                Dropped(DropReason.IDENTITY_UNRESOLVABLE, did) if work.identity_failed else Waiting(did, Need.IDENTITY)
+            )
         if identity.pds_host == host.name:
             return Authoritative(self._row_at(host.id, did, account), identity)
         if identity.pds_host is None and account is not None and account.host_id == host.id:

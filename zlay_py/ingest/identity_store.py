@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from zlay_py.atproto.keys import PublicKey
+from zlay_py.crashpoints import CrashPoint, Reached, pass_by
 from zlay_py.errors import CorruptionError, KeyFormatError
 from zlay_py.identity.model import Identity, IdentityState
 from zlay_py.state.identities import IdentityRow, IdentityRowStore
@@ -11,8 +12,9 @@ from zlay_py.state.identities import IdentityRow, IdentityRowStore
 class SqlIdentityStore:
     """An `identity.store.IdentityStore`. Both methods raise what `state.database.Database` does."""
 
-    def __init__(self, rows: IdentityRowStore) -> None:
+    def __init__(self, rows: IdentityRowStore, reached: Reached = pass_by) -> None:
         self._rows = rows
+        self._reached = reached
 
     def load(self, did: str) -> Identity | None:
         """Raises CorruptionError for a row that we can't have written."""
@@ -20,7 +22,9 @@ class SqlIdentityStore:
         return None if row is None else _identity(row)
 
     def save(self, identities: Sequence[Identity]) -> None:
+        self._reached(CrashPoint.IDENTITIES_TAKEN)
         self._rows.save(map(_row, identities))
+        self._reached(CrashPoint.IDENTITIES_SAVED)
 
 
 def _row(identity: Identity) -> IdentityRow:

@@ -7,6 +7,9 @@ way hold the old object, and so can't move the new mark.
 
 from collections import OrderedDict
 
+FINISHED_PER_FRAME = 32
+"""So many frames that are done with, behind one that is not, cost as much as a frame: some 100 bytes each, for seqs."""
+
 
 class LowWater:
     """`mark`: the last upstream seq with nothing unfinished at or below it; None before the first frame of a host that
@@ -49,8 +52,12 @@ class LowWater:
 
     @property
     def unfinished(self) -> int:
-        """Frames read and not done with."""
-        return len(self._open)
+        """Frames read and not done with; those that are, and that the mark can't pass yet, count little.
+
+        One frame may wait for our own database for minutes: its host's others are to go on meanwhile.
+        """
+        finished = len(self._finished)
+        return len(self._open) - finished + finished // FINISHED_PER_FRAME
 
     def scan_floor(self) -> int | None:
         """The log seq above which a finished but unmarked event of this host may stand; None where there is none."""

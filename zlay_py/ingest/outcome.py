@@ -16,6 +16,8 @@ class DropReason(StrEnum):
     EVENT_INVALID = "event_invalid"
     SEQ_REPEATED = "seq_repeated"
     ALREADY_LOGGED = "already_logged"
+    ALREADY_JUDGED = "already_judged"
+    """Sent again after a start: the log holds a later event of the same account and host, so this one was dropped."""
     POISON_FRAME = "poison_frame"
     HOST_NOT_AUTHORITATIVE = "host_not_authoritative"
     IDENTITY_NOT_FOUND = "identity_not_found"

@@ -24,6 +24,8 @@ class Parked:
     need: Need
     asker: str
     since_s: float
+    answered: bool = False
+    """It only waits for its lane now, which our own database may hold up."""
     works: list[Work] = field(default_factory=list)
 
 
@@ -51,11 +53,17 @@ class Parking:
         self._count(self._by_did[did], work)
 
     def answers(self, did: str, asker: str, *, refreshed: bool) -> bool:
-        """Does a look-up for that host, which was or was not a refresh, answer what the DID waits for?"""
+        """Does a look-up for that host, which was or was not a refresh, answer what the DID waits for?
+
+        From then on its time is no longer the resolver's, and does not run out.
+        """
         parked = self._by_did.get(did)
         if parked is None or parked.need is Need.DATABASE or parked.asker != asker:
             return False
-        return refreshed or parked.need is Need.IDENTITY
+        if not refreshed and parked.need is not Need.IDENTITY:
+            return False
+        parked.answered = True
+        return True
 
     def wait_for_database(self, did: str) -> None:
         """Its question can't be asked while our database is away: from now on it waits for that."""
@@ -79,7 +87,7 @@ class Parking:
         return [
             did
             for did, parked in self._by_did.items()
-            if parked.need is not Need.DATABASE and now_s - parked.since_s >= WAIT_S_MAX
+            if parked.need is not Need.DATABASE and not parked.answered and now_s - parked.since_s >= WAIT_S_MAX
         ]
 
     def needs_database(self, did: str) -> bool:

@@ -1,8 +1,9 @@
 """The way of one frame from a host to a log entry: one straight line, cheap checks first.
 
 Order: syntax → authority → account status → rev → CAR → commit → signature → records → inversion → entry.
-Each step goes on or returns why not. Nothing here blocks but SQL's point reads and the insert of a new
-account's row; a frame that needs the network is handed back as `Waiting`.
+Each step goes on or returns why not. Nothing here waits but SQL's point reads and the insert of a new
+account's row, all of them before the account's state is looked at; a frame that needs the network is handed back as
+`Waiting`.
 """
 
 from zlay_py.atproto import events, frame, syntax
@@ -53,6 +54,7 @@ class Pipeline:
             return Dropped(DropReason.DID_INVALID, did[:64])
         if not syntax.is_supported_did(did):
             return Dropped(DropReason.DID_UNSUPPORTED, did[:64])
+        self._accounts.hold(did)  # from the first look at its state to the last change of it
         try:
             match work.frame.kind:
                 case FrameKind.COMMIT:
@@ -65,6 +67,8 @@ class Pipeline:
                     return self._identity(work)
         except EventInvalidError as error:
             return Dropped(DropReason.EVENT_INVALID, str(error))
+        finally:
+            self._accounts.release(did)
 
     def _commit(self, work: Work, event: CommitEvent) -> Outcome:
         payload = _with_defaults(work.frame.payload, event)
@@ -72,7 +76,7 @@ class Pipeline:
         if isinstance(standing, Unknown):
             if self._optimistic and not work.identity_asked:
                 return self._unverified(work, payload, None)
-            return Waiting(event.did, Need.IDENTITY)
+            return _unknown(work)
         if not isinstance(standing, Authoritative):
             return standing
         account = standing.account
@@ -99,7 +103,7 @@ class Pipeline:
     def _sync(self, work: Work, event: SyncEvent) -> Outcome:
         standing = self._authority.check(work, event.did)
         if isinstance(standing, Unknown):
-            return Waiting(event.did, Need.IDENTITY)
+            return _unknown(work)
         if not isinstance(standing, Authoritative):
             return standing
         account = standing.account
@@ -124,7 +128,7 @@ class Pipeline:
     def _account(self, work: Work, event: AccountEvent) -> Outcome:
         standing = self._authority.check(work, event.did)
         if isinstance(standing, Unknown):
-            return Waiting(event.did, Need.IDENTITY)
+            return _unknown(work)
         if not isinstance(standing, Authoritative):
             return standing
         account = standing.account
@@ -224,6 +228,13 @@ class Pipeline:
             seq_span=frame.seq_span(payload, kind, ops),
             delta=delta,
         )
+
+
+def _unknown(work: Work) -> Dropped | Waiting:
+    """Of a frame that can't go on without the identity of its DID: it is waited for, once."""
+    if work.identity_failed:
+        return Dropped(DropReason.IDENTITY_UNRESOLVABLE, work.frame.did)
+    return Waiting(work.frame.did, Need.IDENTITY)
 
 
 def _inactive(account: AccountState) -> Dropped | None:

@@ -6,6 +6,7 @@ from gevent.event import Event
 
 from zlay_py.atproto.frame import Frame
 from zlay_py.ingest.low_water import LowWater
+from zlay_py.ingest.replay import Replay
 
 
 @dataclass(slots=True)
@@ -20,8 +21,8 @@ class HostContext:
     """Per-host override of RELAY_SYNC11; None: the setting."""
     sends_prev_data: bool = False
     """It has sent `prevData` at least once since we started: the ratchet."""
-    already_logged: set[int] = field(default_factory=set)
-    """Upstream seqs above the saved mark that the log held at start: not to be processed twice."""
+    replay: Replay = field(default_factory=Replay)
+    """Of what it sends again after our start: what was judged before, and must not be judged twice."""
     parked_bytes: int = 0
     """Of its frames that wait for an identity. Their own allowance: they must not use up what the others run on."""
     room: Event = field(default_factory=Event)

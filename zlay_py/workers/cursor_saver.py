@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import gevent
 
+from zlay_py.crashpoints import CrashPoint, Reached, pass_by
 from zlay_py.errors import StorageFullError
 from zlay_py.eventlog.log import EventLog
 from zlay_py.ingest.low_water import LowWater
@@ -36,10 +37,14 @@ class CursorSaver:
         *,
         leftovers: Iterable[Leftover],
         stored: Iterable[Leftover],
+        save_interval_s: float = SAVE_INTERVAL_S,
+        reached: Reached = pass_by,
     ) -> None:
         self._hosts = hosts
         self._registry = registry
         self._log = event_log
+        self._save_interval_s = save_interval_s
+        self._reached = reached
         self._leftovers = {leftover.host_id: leftover for leftover in leftovers}
         self._stored = {leftover.host_id: leftover for leftover in stored}
 
@@ -62,7 +67,8 @@ class CursorSaver:
                 host.water.touched = False
         self._leftovers = left = self._still_left()
         changed = [leftover for leftover in left.values() if self._stored.get(leftover.host_id) != leftover]
-        changed += [gone._replace(runs=()) for gone in self._stored.values() if gone.host_id not in left]
+        changed += [gone._replace(runs=(), judged=()) for gone in self._stored.values() if gone.host_id not in left]
+        self._reached(CrashPoint.CURSORS_CHOSEN)
         try:
             self._hosts.save_cursors(rows, checkpoint, changed)
         except BaseException:
@@ -70,6 +76,7 @@ class CursorSaver:
                 water.touched = True
             raise
         self._stored = left
+        self._reached(CrashPoint.CURSORS_SAVED)
         return len(rows)
 
     def _still_left(self) -> dict[int, Leftover]:
@@ -85,13 +92,13 @@ class CursorSaver:
                 if host.epoch != leftover.epoch:
                     continue
                 leftover = leftover.above(host.water.mark or 0)
-            if leftover.runs:
+            if not leftover.empty:
                 left[host_id] = leftover
         return left
 
     def _run(self) -> None:
         while True:
-            gevent.sleep(SAVE_INTERVAL_S)
+            gevent.sleep(self._save_interval_s)
             try:
                 self.save()
             except (StateUnavailableError, StorageFullError) as error:

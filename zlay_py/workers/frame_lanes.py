@@ -14,6 +14,7 @@ from gevent.lock import BoundedSemaphore
 
 from zlay_py.atproto.frame import FrameKind
 from zlay_py.clock import Clock
+from zlay_py.crashpoints import CrashPoint, Reached, pass_by
 from zlay_py.errors import LocalError, StorageFullError
 from zlay_py.ingest.outcome import Accepted, Dropped, DropReason, Need, Outcome, Waiting
 from zlay_py.ingest.parking import Parking
@@ -28,6 +29,12 @@ from zlay_py.workers.resolver_pool import Answer, ResolverPool
 from zlay_py.workers.supervisor import Supervisor
 
 log = get_logger(__name__)
+
+_JUDGED, _QUEUED = CrashPoint.FRAME_JUDGED, CrashPoint.ENTRY_QUEUED  # finding one costs more than the call: every frame
+
+TURN_FRAMES_MAX = 4
+TURN_BYTES_MAX = 65_536
+"""What a lane may judge before the others get their turn, frames or one large frame: a millisecond or two."""
 
 SWEEP_INTERVAL_S = 0.5
 """How often the parked frames are looked through: for ones that waited too long, and for ones that wait for our SQL."""
@@ -74,6 +81,7 @@ class _Lane:
                 self._resume_later(did, False)
 
     def run(self) -> None:
+        turn_frames = 0
         while True:
             if self._resumed:
                 self._resume(*self._resumed.popleft())
@@ -81,7 +89,10 @@ class _Lane:
                 work = self._works.popleft()
                 self._room.release()
                 self._handle(work)
-                gevent.sleep(0)  # a full lane must not keep the others, or the sockets, from running
+                turn_frames += 1
+                if turn_frames >= TURN_FRAMES_MAX or work.size_bytes >= TURN_BYTES_MAX:
+                    turn_frames = 0
+                    gevent.sleep(0)  # a full lane must not keep the others, or the sockets, from running
             else:
                 self._ready.clear()
                 self._ready.wait()
@@ -133,6 +144,7 @@ class FrameLanes:
         *,
         lanes: int,
         capacity: int,
+        reached: Reached = pass_by,
     ) -> None:
         self.clock = clock
         self.resolver = resolver
@@ -140,6 +152,7 @@ class FrameLanes:
         self._writer = writer
         self._stats = stats
         self._budget = budget
+        self._reached = reached
         self._lanes = [_Lane(self, capacity) for _ in range(lanes)]
         self._throttle = Throttle(clock)
         self.parked_bytes = 0
@@ -182,6 +195,7 @@ class FrameLanes:
     def judge(self, work: Work) -> Waiting | None:
         """Runs the pipeline and carries out what it says, but for waiting, which is the lane's own business."""
         outcome = self._process(work)
+        self._reached(_JUDGED)
         if isinstance(outcome, Waiting):
             return outcome
         if isinstance(outcome, Dropped):
@@ -249,6 +263,7 @@ class FrameLanes:
             self._stats.unproven += kind is FrameKind.COMMIT and delta.verified and not delta.inverted
             self._stats.discontinuous += delta.discontinuous
         self._writer.put(accepted.entry, accepted.account, work)
+        self._reached(_QUEUED)
         if accepted.look_up:
             self.resolver.ask(work.frame.did, work.host.name, Need.IDENTITY, urgent=False)
         self._count(-1)

@@ -12,6 +12,7 @@ import gevent
 from gevent.event import Event
 
 from zlay_py.clock import Clock
+from zlay_py.crashpoints import CrashPoint, Reached, pass_by
 from zlay_py.errors import StorageFullError
 from zlay_py.eventlog.batch import EntryInvalidError
 from zlay_py.eventlog.log import EventLog
@@ -30,6 +31,10 @@ BATCH_EVENTS_MAX = 400
 
 SYNC_INTERVAL_S = 1.0
 """In flush mode: what a loss of power may lose of events that were sent already."""
+
+UNSYNCED_EVENTS_MAX = 1_000
+"""Events in flush mode that wait for the next fsync: half of the unfinished frames that one host may have, so that a
+single busy host is not held up by the interval."""
 
 FULL_RETRY_S = 1.0
 """Between two tries to write a batch to a full disk."""
@@ -55,6 +60,7 @@ class LogWriter:
         clock: Clock,
         *,
         full_retry_s: float = FULL_RETRY_S,
+        reached: Reached = pass_by,
     ) -> None:
         self.on_append: Callable[[float], object] = lambda _seconds: None
         """Called with the time that each batch took."""
@@ -65,6 +71,7 @@ class LogWriter:
         self._budget = budget
         self._clock = clock
         self._full_retry_s = full_retry_s
+        self._reached = reached
         self._synced_s = clock.monotonic_s()
         self._pending: deque[_Pending] = deque()
         self._unsynced: deque[tuple[int, _Pending]] = deque()
@@ -90,7 +97,7 @@ class LogWriter:
 
     def _run(self) -> None:
         while True:
-            if self._unsynced and self._clock.monotonic_s() - self._synced_s >= SYNC_INTERVAL_S:
+            if self._sync_due():
                 self._sync()
             if not self._pending:
                 if not self._unsynced:
@@ -133,6 +140,8 @@ class LogWriter:
                 if not self.full:
                     log.error("the disk is full: no event is taken until there is space", detail=str(error))
                 self.full = True
+                if self._unsynced:  # in flush mode: what was sent must not lie unsynced for as long as that takes
+                    self._sync()
                 gevent.sleep(self._full_retry_s)
                 continue
             if self.full:
@@ -156,6 +165,11 @@ class LogWriter:
             self._projector.let_go(pending.account)
         self._work_done(pending)
 
+    def _sync_due(self) -> bool:
+        if len(self._unsynced) >= UNSYNCED_EVENTS_MAX:
+            return True
+        return bool(self._unsynced) and self._clock.monotonic_s() - self._synced_s >= SYNC_INTERVAL_S
+
     def _sync(self) -> None:
         """Only flush mode leaves anything to do here."""
         self._log.sync()
@@ -171,6 +185,7 @@ class LogWriter:
             applied.append(Applied(seq, change_of(seq, pending.entry), pending.account))
             self._work_done(pending)
         if applied:
+            self._reached(CrashPoint.MARKS_MOVED)
             self._projector.put(applied)
 
     def _work_done(self, pending: _Pending) -> None:

@@ -18,13 +18,21 @@ class Retention:
     """Never drops what the state projection has not applied."""
 
     def __init__(
-        self, event_log: EventLog, projector: StateProjector, clock: Clock, *, retention_hours: float, budget_bytes: int
+        self,
+        event_log: EventLog,
+        projector: StateProjector,
+        clock: Clock,
+        *,
+        retention_hours: float,
+        budget_bytes: int,
+        interval_s: float = INTERVAL_S,
     ) -> None:
         self._log = event_log
         self._projector = projector
         self._clock = clock
         self._retention_us = int(retention_hours * 3_600_000_000)
         self._budget_bytes = budget_bytes
+        self._interval_s = interval_s
 
     def start(self, supervisor: Supervisor) -> None:
         supervisor.spawn("retention", self._run)
@@ -40,5 +48,5 @@ class Retention:
 
     def _run(self) -> None:
         while True:
-            gevent.sleep(INTERVAL_S)
+            gevent.sleep(self._interval_s)
             self.once()

@@ -8,6 +8,7 @@ import gevent
 from zlay_py.clock import Clock
 from zlay_py.errors import InvalidDataError, NetError, StorageFullError
 from zlay_py.ingest.low_water import LowWater
+from zlay_py.ingest.replay import Replay
 from zlay_py.ingest.work import HostContext
 from zlay_py.logs import get_logger
 from zlay_py.net.backoff import Backoff
@@ -85,7 +86,7 @@ class Slurper:
         *,
         extra_hosts: tuple[HostAddress, ...],
         allow_local: bool,
-        already_logged: dict[int, set[int]],
+        replays: dict[int, Replay],
     ) -> None:
         self.subscribers: dict[int, Subscriber] = {}
         self._hosts = hosts
@@ -96,7 +97,7 @@ class Slurper:
         self._backoff = backoff
         self._extra_hosts = extra_hosts
         self._allow_local = allow_local
-        self._already_logged = already_logged
+        self._replays = replays
         self._greenlets: list[gevent.Greenlet[..., object]] = []
         self._bootstrapping: gevent.Greenlet[..., object] | None = None
         self._stopped = False
@@ -107,6 +108,8 @@ class Slurper:
             self._subscribe(row, supervisor)
         # from their beginning: a quiet host's first events must not fall between first contact and first frame
         self._add([NewHost(address.name, address.tls, cursor=0) for address in self._extra_hosts], supervisor)
+        if self._stopped:  # while SQL answered
+            return
         if self._bootstrap is None:
             log.info("no bootstrap relay is set: only known hosts and RELAY_HOSTS are crawled")
         else:
@@ -163,7 +166,7 @@ class Slurper:
             row.epoch,
             LowWater(row.cursor),
             sync11_mode=row.sync11_mode,
-            already_logged=self._already_logged.pop(row.id, set()),
+            replay=self._replays.pop(row.id, Replay()),
         )
         self._registry.add(host)
         subscriber = self._make_subscriber(host, address)

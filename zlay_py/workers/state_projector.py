@@ -11,6 +11,7 @@ from typing import NamedTuple
 import gevent
 from gevent.event import Event
 
+from zlay_py.crashpoints import CrashPoint, Reached, pass_by
 from zlay_py.errors import StorageFullError
 from zlay_py.eventlog.log import EventLog
 from zlay_py.eventlog.record import Entry, Record
@@ -48,10 +49,17 @@ class StateProjector:
     """The state projection. `applied_seq`: everything up to it is in SQL."""
 
     def __init__(
-        self, store: AccountStore, accounts: Accounts, applied_seq: int, *, backlog_max: int = BACKLOG_EVENTS_MAX
+        self,
+        store: AccountStore,
+        accounts: Accounts,
+        applied_seq: int,
+        *,
+        backlog_max: int = BACKLOG_EVENTS_MAX,
+        reached: Reached = pass_by,
     ) -> None:
         self.applied_seq = applied_seq
         self._backlog_max = backlog_max
+        self._reached = reached
         self.failing = False
         self._store = store
         self._accounts = accounts
@@ -78,8 +86,11 @@ class StateProjector:
             self.applied_seq = event_log.oldest_seq - 1
         while records := event_log.read(self.applied_seq + 1, bytes_max=CATCH_UP_BYTES):
             changes = [change for record in records if (change := change_of(record.seq, record)) is not None]
+            # before the mark moves over them: an old backup may have no rows for these, and must not make them anew
+            self._store.never_give_out(max(record.uid for record in records), max(record.host_id for record in records))
             self._store.apply(changes, records[-1].seq)
             self.applied_seq = records[-1].seq
+            self._reached(CrashPoint.CATCH_UP_APPLIED)
             count += len(records)
         return count
 
@@ -112,7 +123,9 @@ class StateProjector:
                 self._ready.wait()
                 continue
             batch = list(islice(self._backlog, BATCH_EVENTS_MAX))
+            self._reached(CrashPoint.PROJECTION_BEGUN)
             self._apply(batch)
+            self._reached(CrashPoint.PROJECTION_APPLIED)
             for _ in batch:
                 self._backlog.popleft()
             self._room.set()

@@ -9,6 +9,7 @@ import gevent
 from zlay_py.atproto import events, frame
 from zlay_py.atproto.frame import Frame, FrameKind
 from zlay_py.clock import Clock
+from zlay_py.crashpoints import CrashPoint, Reached, pass_by
 from zlay_py.errors import (
     CorruptionError,
     FrameError,
@@ -20,6 +21,7 @@ from zlay_py.errors import (
 from zlay_py.eventlog.log import EventLog
 from zlay_py.ingest.low_water import LowWater
 from zlay_py.ingest.outcome import DropReason
+from zlay_py.ingest.replay import Replay
 from zlay_py.ingest.stats import IngestStats
 from zlay_py.ingest.work import HostContext, Work
 from zlay_py.logs import get_logger
@@ -29,12 +31,19 @@ from zlay_py.net.failures import FailureKind
 from zlay_py.net.hostname import HostAddress
 from zlay_py.net.ssrf import AddressGuard
 from zlay_py.state.failures import StateUnavailableError
-from zlay_py.state.hosts import HostStatus, HostStore
+from zlay_py.state.hosts import CursorRow, HostStatus, HostStore
 from zlay_py.workers.dial_gate import DialGate
 from zlay_py.workers.dialler import Connect, Connection, Dialler, handshake_s
 from zlay_py.workers.host_stream import ConnectionSeqs, PoisonMemory, StuckPlace
 
 log = get_logger(__name__)
+
+_FRAME_READ = CrashPoint.FRAME_READ  # finding it costs more than the call: every frame
+
+TURN_FRAMES_MAX = 8
+TURN_BYTES_MAX = 65_536
+"""What one host may read before the others get their turn, whichever is less: a millisecond or two of decoding. A turn
+for each frame costs a tenth of all the CPU time, in switches between this greenlet and the lanes."""
 
 SILENCE_S_MAX = 30.0
 """Nothing received for this long: we ping. Nothing for as long again: the connection is dead."""
@@ -90,6 +99,7 @@ class Subscriber:
         tls_context: SSLContext,
         user_agent: str,
         connect: Connect | None = None,
+        reached: Reached = pass_by,
     ) -> None:
         """`connect`: how the host is reached, if not over the network."""
         self.host = host
@@ -102,12 +112,15 @@ class Subscriber:
         self._clock = clock
         self._gate = gate
         self._backoff = backoff
+        self._reached = reached
         self._connect = connect or Dialler(guard, tls_context, user_agent)
         self._last_read: int | None = host.water.mark
         self._failures = 0
         self._dial_failures = 0
         self._below_cursor = 0
         self._reset_at_s: float | None = None
+        self._reset_due: str | None = None
+        """Why: it was decided, and the database has not said that it is done."""
         self._poison = PoisonMemory()
         self._stuck = StuckPlace()
 
@@ -135,6 +148,8 @@ class Subscriber:
 
     def _connection(self) -> bool:
         """One connection from dial to end; True if it brought anything new, or lasted."""
+        if self._reset_due is not None:
+            self._reset_cursor(self._reset_due)
         start = self._last_read
         connection = self._dial(start)
         seqs = ConnectionSeqs(start)
@@ -206,8 +221,10 @@ class Subscriber:
     def _read(self, connection: Connection, seqs: ConnectionSeqs) -> None:
         """Until the host ends it by an error frame. Raises NetError, FrameError."""
         poison_logged = False
+        turn_frames = turn_bytes = 0
         while True:
             message = connection.receive_kept_alive(SILENCE_S_MAX)
+            turn_frames, turn_bytes = turn_frames + 1, turn_bytes + len(message)
             try:
                 event = frame.decode(message)
             except FrameError as error:
@@ -226,7 +243,9 @@ class Subscriber:
                     self._error_frame(event)
                     return
                 self._event(event, seqs)
-            gevent.sleep(0)  # a busy host never waits in recv, and would keep every other greenlet from running
+            if turn_frames >= TURN_FRAMES_MAX or turn_bytes >= TURN_BYTES_MAX:
+                turn_frames = turn_bytes = 0
+                gevent.sleep(0)  # a busy host never waits in recv, and would keep every other greenlet from running
 
     def _event(self, event: Frame, seqs: ConnectionSeqs) -> None:
         """Raises NetError when the host has sent too many that are none, or none anew."""
@@ -250,9 +269,10 @@ class Subscriber:
     def _take(self, event: Frame) -> None:
         host, water = self.host, self.host.water
         self._advance(event.seq)
-        if event.seq in host.already_logged:
-            host.already_logged.discard(event.seq)
-            self._stats.dropped[DropReason.ALREADY_LOGGED] += 1
+        self._reached(_FRAME_READ)
+        known = host.replay.drop_reason(event.seq, event.did)
+        if known is not None:
+            self._stats.dropped[known] += 1
             water.done(event.seq)
             return
         self._lanes.put(Work(host, water, event, self._clock.now_us()))
@@ -278,7 +298,21 @@ class Subscriber:
             )
             self._stuck.forget()
         self._last_read = seq
+        live = self.host.water.mark is None
         self.host.water.begin(seq, self._log.current_seq)
+        if live:
+            self._save_first_mark()
+
+    def _save_first_mark(self) -> None:
+        """Of a host that is read live, before its first frame goes anywhere. Marks are saved every few seconds: a kill
+        before the first time would make the next start go live again, past all that the host sent meanwhile."""
+        host = self.host
+        assert host.water.mark is not None
+        try:
+            self._hosts.save_cursors([CursorRow(host.id, host.epoch, host.water.mark)], checkpoint_seq=0)
+        except (StateUnavailableError, StorageFullError) as error:
+            log.warning("a host's first mark could not be saved; it is with the next ones", error=str(error))
+        self._reached(CrashPoint.FIRST_MARK_SAVED)
 
     def _error_frame(self, event: Frame) -> None:
         try:
@@ -309,15 +343,19 @@ class Subscriber:
             return
         host = self.host
         try:
-            host.epoch = self._hosts.bump_epoch(host.id, None)
+            epoch = self._hosts.bump_epoch(host.id, host.epoch, None)
         except (StateUnavailableError, StorageFullError) as error:
             log.warning("a host's cursor could not be reset; tried again", host=host.name, error=str(error))
+            # perhaps it was, and the answer got lost: until we know, no mark that we save counts
+            self._reset_due = reason
             return
+        self._reached(CrashPoint.EPOCH_BEGUN)
+        host.epoch = epoch
         # together with the epoch, before anything can wait: an old mark must not be saved as one of the new epoch
         host.water = LowWater(None)
-        host.already_logged.clear()
+        host.replay = Replay()
         old_cursor, self._last_read = self._last_read, None
-        self._reset_at_s = now_s
+        self._reset_at_s, self._reset_due = now_s, None
         self._stuck.forget()
         self._below_cursor = 0
         log.warning("host cursor reset", host=host.name, reason=reason, old_cursor=old_cursor, epoch=host.epoch)
