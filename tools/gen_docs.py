@@ -1,4 +1,4 @@
-"""Writes the parts of the documents that follow from the code: every setting, in three places.
+"""Writes the parts of the documents that follow from the code: every setting, in three places, and the mutants.
 
 python -m tools.gen_docs            write them
 python -m tools.gen_docs --check    write nothing; exit status 1 and the names of those that are not up to date
@@ -8,6 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from tools.mutants import page as mutants_page
 from zlay_py.settings import VARIABLES, Settings, allowed, as_text
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,6 +71,7 @@ def generated(root: Path) -> dict[Path, str]:
     return {
         readme: with_table(readme.read_text(encoding="utf-8")),
         root / "docs" / "configuration.md": CONFIGURATION + settings_table(),
+        root / "docs" / "mutants.md": mutants_page.render(),
         root / "conf" / "zlay.env.example": env_example(),
     }
 
