@@ -22,6 +22,7 @@ from zlay_py.errors import LocalError, NetError, StorageFullError
 from zlay_py.identity.allowance import BURST, REFILL_S
 from zlay_py.identity.directory import FRESH_NEGATIVE_US, FRESH_US, Directory
 from zlay_py.identity.model import IdentityState
+from zlay_py.net.failures import FailureKind, failure
 
 DAY_S, NEGATIVE_S = FRESH_US / 1e6, FRESH_NEGATIVE_US / 1e6
 
@@ -192,6 +193,29 @@ def test_an_old_answer_stands_when_a_new_one_can_not_be_had(
     answer = directory.resolve(DID)
     assert (answer.key, answer.stale) == (KEY, True)
     assert len(resolver.asked) == 2
+
+
+def test_once_the_directory_answers_for_one_did_the_others_that_it_failed_are_asked_again(
+    directory: Directory, resolver: ScriptedResolver, clock: ManualClock
+) -> None:
+    """It was away, and is back; a document that can't be read, and a did:web server, are no better for that."""
+    unreadable, web = did(3), "did:web:pds.example.com"
+    resolver.answers = {one: net_error() for one in (DID, unreadable, web)}
+    resolver.answers[unreadable] = failure(FailureKind.DECODE, "not JSON")
+    for one in (DID, unreadable, web):
+        with pytest.raises(NetError):
+            directory.resolve(one)
+    resolver.answers = {one: identity(one) for one in (DID, unreadable, web)}
+    with pytest.raises(NetError):
+        directory.resolve(DID)
+    directory.resolve(did(4))
+    assert directory.resolve(DID).key == KEY
+    for one in (unreadable, web):
+        with pytest.raises(NetError):
+            directory.resolve(one)
+    clock.forward(0.2)
+    for one in (unreadable, web):
+        assert directory.resolve(one).key == KEY
 
 
 def test_a_refresh_that_fails_gives_what_is_known_and_says_so(

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from zlay_py.atproto import car, cid, commit, dag_cbor, frame, keys, mst, syntax
 from zlay_py.atproto.dag_cbor import Link
 from zlay_py.atproto.frame import FrameKind
-from zlay_py.atproto.keys import Curve, PublicKey
+from zlay_py.atproto.keys import Curve
 
 TIME = "2026-01-02T03:04:05.678Z"
 FIRST_REV_US = 1_750_000_000_000_000
@@ -49,23 +49,6 @@ def did_plc(number: int) -> str:
         number, digit = divmod(number, 32)
         text = letters[digit] + text
     return f"did:plc:{text}"
-
-
-def did_document(did: str, key: PublicKey, pds: str, handle: str = "someone.test") -> dict[str, object]:
-    """The document that a PLC directory serves."""
-    return {
-        "id": did,
-        "alsoKnownAs": [f"at://{handle}"],
-        "verificationMethod": [
-            {
-                "id": f"{did}#atproto",
-                "type": "Multikey",
-                "controller": did,
-                "publicKeyMultibase": key.did_key().removeprefix("did:key:"),
-            }
-        ],
-        "service": [{"id": "#atproto_pds", "type": "AtprotoPersonalDataServer", "serviceEndpoint": pds}],
-    }
 
 
 @dataclass
