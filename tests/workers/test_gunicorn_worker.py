@@ -12,6 +12,7 @@ from websockets.sync.client import connect
 
 from tests.support.ws_process import GUNICORN_CONF, ServerProcess, wait_gone
 from tests.support.ws_raw_client import RawClient
+from tools.relay_process import free_port
 from zlay_py.eventlog.lock import OwnerLock
 
 
@@ -219,8 +220,16 @@ def test_a_stranger_that_owns_the_data_directory(tmp_path: Path) -> None:
     lock.release()
 
 
-def test_a_usr2_successor_waits_for_its_predecessor(gunicorn: ServerProcess) -> None:
+@pytest.mark.parametrize("named", [True, False], ids=["named-port", "any-port"])
+def test_a_usr2_successor_waits_for_its_predecessor(tmp_path: Path, named: bool) -> None:
     """New code without a refused connection: the old one serves until it is told to end, then the new one does."""
+    port = free_port() if named else 0
+    with ServerProcess.gunicorn(tmp_path, RELAY_PORT=str(port)) as gunicorn:
+        assert gunicorn.wait_port() == port or not named
+        succeed(gunicorn)
+
+
+def succeed(gunicorn: ServerProcess) -> None:
     port = gunicorn.wait_port()
     gunicorn.send(signal.SIGUSR2)
     gunicorn.wait_log(f"waiting for master {gunicorn.pid} to let go")

@@ -47,9 +47,10 @@ def effective_settings() -> Settings:
 def on_starting(arbiter: Any) -> None:
     """gunicorn's hook, once, before the listening sockets exist and before any fork."""
     settings = effective_settings()
+    successor = _predecessor() is not None  # asked before the wait, at whose end the predecessor is nobody's parent
     try:
         _master.lock = _take_ownership(settings, arbiter.log)
-        if _predecessor() is None:  # a successor is handed the listening socket, and waits for the other port
+        if not successor:  # which is handed the listening socket, and waits for the other port
             _check_port("RELAY_PORT", settings.bind, settings.port)
             _check_port("RELAY_METRICS_PORT", settings.metrics_bind, settings.metrics_port)
     except LocalError as error:
