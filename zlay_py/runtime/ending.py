@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 from zlay_py.clock import Clock
 from zlay_py.crashpoints import CrashPoint, Reached
+from zlay_py.errors import StorageFullError
 from zlay_py.logs import get_logger
+from zlay_py.state.failures import StateUnavailableError
 
 log = get_logger(__name__)
 
@@ -48,6 +50,9 @@ class Ending:
                 settled = step() is not False and settled
                 if point is not None:
                     self._reached(point)
+            except (StateUnavailableError, StorageFullError) as error:  # no bug, and its text says all
+                settled = False
+                log.error("a step of the stop was not possible; the next start mends it", step=name, why=str(error))
             except Exception as error:
                 settled = False
                 log.error("a step of the stop failed; the others follow", step=name, error=repr(error), exc_info=True)

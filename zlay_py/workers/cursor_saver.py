@@ -1,6 +1,6 @@
 """Saves the hosts' marks every few seconds and at the end: where a start connects again."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import gevent
 
@@ -26,7 +26,8 @@ class CursorSaver:
 
     `leftovers`: what this start found beyond the marks. The checkpoint passes its records at the first save, so it is
     saved along with it, less what the marks have passed since. A host that is not crawled now keeps its own.
-    `stored`: what the database holds of them.
+    `stored`: what the database holds of them. `save_first`: brings to the database what must be there before the
+    checkpoint passes the records that tell of it; raises as `save` does.
     """
 
     def __init__(
@@ -37,12 +38,14 @@ class CursorSaver:
         *,
         leftovers: Iterable[Leftover],
         stored: Iterable[Leftover],
+        save_first: Callable[[], object] = lambda: None,
         save_interval_s: float = SAVE_INTERVAL_S,
         reached: Reached = pass_by,
     ) -> None:
         self._hosts = hosts
         self._registry = registry
         self._log = event_log
+        self._save_first = save_first
         self._save_interval_s = save_interval_s
         self._reached = reached
         self._leftovers = {leftover.host_id: leftover for leftover in leftovers}
@@ -53,8 +56,9 @@ class CursorSaver:
 
     def save(self) -> int:
         """Returns the number of marks written. All in one transaction. Raises what `Database.transaction` does."""
+        checkpoint = self._log.durable_seq  # what comes while we wait may tell of things that are not saved
+        self._save_first()
         # all of one moment: nothing here gives up the hub before the transaction
-        checkpoint = self._log.durable_seq
         rows: list[CursorRow] = []
         touched: list[LowWater] = []
         for host in self._registry:
@@ -97,9 +101,16 @@ class CursorSaver:
         return left
 
     def _run(self) -> None:
+        failing = False
         while True:
             gevent.sleep(self._save_interval_s)
             try:
                 self.save()
             except (StateUnavailableError, StorageFullError) as error:
-                log.error("the hosts' cursors could not be saved; tried again", error=str(error))
+                if not failing:  # once: the database may be away for hours
+                    log.error("the hosts' cursors could not be saved; tried every few seconds", error=str(error))
+                failing = True
+            else:
+                if failing:
+                    log.warning("the hosts' cursors are saved again")
+                failing = False

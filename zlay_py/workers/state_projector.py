@@ -139,12 +139,16 @@ class StateProjector:
             except (StateUnavailableError, StorageFullError) as error:
                 if not self.failing:
                     log.error(
-                        "the database does not take account states; events go on, up to a bound", error=str(error)
+                        "the database takes no account states; events go on until as many wait as there is room for",
+                        error=str(error),
+                        room=self._backlog_max,
                     )
                 self.failing = True
                 gevent.sleep(retry_s)
                 retry_s = min(retry_s * 2, RETRY_S_MAX)
                 continue
+            if self.failing:
+                log.warning("the database takes account states again", waiting=len(self._backlog))
             self.failing = False
             break
         self.applied_seq = batch[-1].seq
