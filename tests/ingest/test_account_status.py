@@ -16,6 +16,11 @@ from zlay_py.ingest.account_status import Visible, combined, from_event, upstrea
         (False, "active", "inactive"),
         (False, "deleted", "deleted"),
         (False, "x" * 500, "x" * 48),
+        (False, "com.example.moderation#quarantäne", "com.example.moderation#quarantäne"),
+        (False, "a\0b", "inactive"),
+        (True, "a\0b", "active"),
+        (True, "\ud800", "active"),
+        (False, "active+throttled", "inactive"),
     ],
 )
 def test_what_an_event_states_is_kept(active: bool, status: str | None, stored: str) -> None:

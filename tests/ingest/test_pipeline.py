@@ -14,6 +14,9 @@ from zlay_py.identity.model import Identity, IdentityState
 from zlay_py.ingest.outcome import Accepted, Dropped, DropReason, Need, Waiting
 from zlay_py.ingest.work import Work
 from zlay_py.settings import Sync11
+from zlay_py.state.accounts import AccountStore
+from zlay_py.state.database import Database
+from zlay_py.workers.state_projector import change_of
 
 POST = "app.bsky.feed.post"
 
@@ -234,6 +237,20 @@ def test_an_inactive_account_is_silent_until_it_is_active_again(bench: Bench) ->
     bench.accept(repo.account(True, "throttled"))
     outcome = bench.accept(repo.create(f"{POST}/b"))
     assert outcome.entry.delta.discontinuous, "what was dropped before it is missing downstream"
+
+
+def test_a_status_that_no_database_would_take_is_none(bench: Bench, database: Database) -> None:
+    """Any text is one, says the lexicon; and PostgreSQL's texts have no NUL."""
+    repo = bench.repo()
+    outcome = bench.accept(repo.account(False, "gone\0"))
+    body = cbor2.loads(outcome.entry.payload)
+    assert (body["active"], body.get("status")) == (False, None)
+    change = change_of(1, outcome.entry)
+    assert change is not None
+    AccountStore(database).apply([change], 1)
+    row = AccountStore(database).get(repo.did)
+    assert row is not None
+    assert row.upstream_status == "inactive"
 
 
 def test_a_local_takedown_shows_in_the_accounts_own_events(bench: Bench) -> None:

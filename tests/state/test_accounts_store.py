@@ -8,6 +8,7 @@ import pytest
 from gevent.pool import Pool
 
 from tests.support.gates import Gate, until
+from zlay_py.errors import CorruptionError
 from zlay_py.state.accounts import DIDS_AT_ONCE, AccountChange, AccountRow, AccountStore
 from zlay_py.state.database import Cursor, Database
 from zlay_py.state.failures import StateRuleError, StateUnavailableError
@@ -245,3 +246,53 @@ def test_an_empty_batch_still_moves_the_mark(database: Database, accounts: Accou
     accounts.apply([], 40)
     accounts.apply([], 30)
     assert MetaStore(database).applied_seq() == 40
+
+
+def test_a_database_that_has_lost_what_it_confirmed_is_noticed(
+    database: Database, accounts: AccountStore, host: HostRow
+) -> None:
+    """A standby took over that had not heard of the last transactions: what is applied on top would hide the gap."""
+    row = accounts.create("did:plc:a", host.id, 1)
+    accounts.apply([AccountChange(row.uid, 5, upstream_status="deleted")], 5)
+    database.transaction(lambda cursor: cursor.execute("UPDATE meta SET value = '4'"))
+    with pytest.raises(CorruptionError, match="catches up"):
+        accounts.apply([AccountChange(row.uid, 6, upstream_status="active")], 6)
+    found = accounts.by_uid(row.uid)
+    assert found is not None
+    assert found.applied_seq == 5
+    AccountStore(database).apply([AccountChange(row.uid, 6, upstream_status="active")], 6)  # the next start
+
+
+def test_two_relays_with_one_database_are_noticed(database: Database, accounts: AccountStore) -> None:
+    other = AccountStore(database)
+    accounts.apply([], 100)
+    other.apply([], 101)
+    with pytest.raises(CorruptionError, match="another relay"):
+        accounts.apply([], 101)
+
+
+def test_a_transaction_whose_outcome_is_unknown_is_not_taken_for_another_relays(database_url: str) -> None:
+    database = ForgetfulDatabase(database_url)
+    accounts = AccountStore(database)
+    accounts.apply([], 1)
+    database.forgetting = True
+    for _ in range(2):
+        with pytest.raises(StateUnavailableError):
+            accounts.apply([], 9)
+    database.forgetting = False
+    accounts.apply([], 5)
+    accounts.apply([], 10)
+    assert MetaStore(database).applied_seq() == 10
+    database.close()
+
+
+class ForgetfulDatabase(Database):
+    """Does its transactions and, while `forgetting`, can't tell."""
+
+    forgetting = False
+
+    def transaction(self, work: Callable[[Cursor], T]) -> T:
+        value = super().transaction(work)
+        if self.forgetting:
+            raise StateUnavailableError("the connection broke")
+        return value

@@ -19,9 +19,9 @@ from zlay_py.state.backend import Cursor
 from zlay_py.state.database import Database, Waits
 from zlay_py.state.failures import StateRuleError, StateUnavailableError
 from zlay_py.state.hosts import HostStore
+from zlay_py.state.leftovers import Leftover
 from zlay_py.state.meta import MetaStore
 from zlay_py.state.postgres import PostgresBackend
-from zlay_py.state.postgres_connection import Address
 from zlay_py.state.postgres_errors import translate
 from zlay_py.state.postgres_pool import READERS
 
@@ -202,6 +202,22 @@ class LossyDatabase(Database):
         return value
 
 
+def test_marks_wait_for_those_whose_commit_is_still_under_way(database: Database, url: str) -> None:
+    """We gave a transaction up, and the server had only not got round to it yet: it must not end after the next one."""
+    hosts = HostStore(database)
+    host = hosts.upsert("a.test", True, now_us=1)
+    hosts.save_cursors([], 1)
+    with contextlib.closing(psycopg2.connect(url)) as late, late.cursor() as cursor:
+        cursor.execute("UPDATE meta SET value = '2' WHERE key = 'cursor_checkpoint_seq'")
+        cursor.execute("INSERT INTO leftovers (host_id, epoch, runs, judged) VALUES (%s, 0, '5-5', '')", (host.id,))
+        next_one = gevent.spawn(hosts.save_cursors, [], 3, [Leftover(host.id, 0, ())])
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        until(lambda: database.one(waiting))
+        late.commit()
+    next_one.get(timeout=10)
+    assert hosts.leftovers() == []
+
+
 def test_an_error_that_was_passed_over_does_not_pass_for_a_commit(database: Database) -> None:
     """After an error the server takes everything back, also where it is told to commit."""
 
@@ -353,22 +369,6 @@ def test_nobody_there_is_told_with_the_place(url: str) -> None:
         database.migrate()
     assert "secret" not in str(caught.value)
     database.close()
-
-
-def test_names_are_looked_up_without_libpq(monkeypatch: pytest.MonkeyPatch) -> None:
-    parameters = Address("postgresql://u@localhost:5433/relay").parameters()
-    hosts, addresses = parameters["host"].split(","), parameters["hostaddr"].split(",")
-    assert set(hosts) == {"localhost"}
-    assert "127.0.0.1" in addresses
-    assert len(hosts) == len(addresses) == len(parameters["port"].split(","))
-    assert "hostaddr" not in Address("postgresql://u@127.0.0.1/relay").parameters()
-    assert "hostaddr" not in Address("postgresql:///relay?host=/run/postgresql").parameters()
-    mixed = Address("postgresql://u@127.0.0.1:1,localhost:2/relay").parameters()
-    assert mixed["hostaddr"].split(",")[0] == "127.0.0.1"
-    assert mixed["port"].split(",")[0] == "1"
-    assert set(mixed["port"].split(",")[1:]) == {"2"}
-    with pytest.raises(StateUnavailableError, match=r"nowhere\.invalid"):
-        Address("postgresql://u:secret@nowhere.invalid/relay").parameters()
 
 
 def test_a_handle_is_not_used_after_a_fork(database: Database) -> None:

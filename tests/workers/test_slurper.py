@@ -13,6 +13,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
+from tests.support.gates import until
 from tests.support.network import Directory
 from zlay_py.clock import SystemClock
 from zlay_py.errors import NetError
@@ -29,7 +30,7 @@ from zlay_py.net.http_client import HttpClient
 from zlay_py.net.ssrf import AddressGuard
 from zlay_py.state.database import Database
 from zlay_py.state.failures import StateUnavailableError
-from zlay_py.state.hosts import HostRow, HostStatus, HostStore, NewHost
+from zlay_py.state.hosts import CURSOR_MAX, HostRow, HostStatus, HostStore, NewHost
 from zlay_py.workers.dial_gate import DialGate
 from zlay_py.workers.dialler import DOUBTFUL_HANDSHAKE_S_MAX, Connection
 from zlay_py.workers.host_registry import HostRegistry
@@ -49,6 +50,8 @@ class ScriptedDirectory(Directory):
     def __init__(self) -> None:
         self.failures = 0
         self.second_page: list[dict[str, object]] = []
+        self.odd_cursor = False
+        """The cursor is half of a surrogate pair."""
         self.asked: list[dict[str, list[str]]] = []
         self.second_asked = Event()
         self.gate = Event()
@@ -63,6 +66,8 @@ class ScriptedDirectory(Directory):
             start_response("503 Service Unavailable", [])
             return [b"{}"]
         start_response("200 OK", [("Content-Type", "application/json")])
+        if self.odd_cursor:
+            return [json.dumps({"hosts": [] if "cursor" in query else self.hosts, "cursor": "\ud800"}).encode()]
         if query.get("cursor") == [ODD_CURSOR]:
             self.second_asked.set()
             self.gate.wait()
@@ -272,6 +277,25 @@ def test_the_cursor_of_the_list_comes_back_as_it_was_given(rig: Rig) -> None:
     slurper.start(rig.supervisor)
     rig.network.wait_for("second.example.com")
     assert rig.directory.asked[1] == {"limit": ["1000"], "cursor": [ODD_CURSOR]}
+    slurper.stop()
+
+
+def test_a_list_of_anything_but_hosts_is_survived(rig: Rig) -> None:
+    rig.directory.hosts = [
+        {"hostname": "odd.example.com", "seq": True},
+        {"hostname": "large.example.com", "seq": 10**30},
+        {"hostname": "stranger.example.com", "status": ["active"]},
+        {"hostname": "a\0b.example.com"},
+    ]
+    rig.directory.odd_cursor = True
+    slurper = rig.slurper()
+    slurper.start(rig.supervisor)
+    rig.network.wait_for("odd.example.com", "large.example.com")
+    until(lambda: len(rig.directory.asked) > 1)
+    assert rig.directory.asked[1]["cursor"] == ["?"]
+    marks = {row.hostname: row.cursor for row in rig.hosts.all()}
+    assert marks == {"odd.example.com": None, "large.example.com": CURSOR_MAX}
+    assert rig.deaths == []
     slurper.stop()
 
 

@@ -2,7 +2,8 @@
 
 Upstream: what the account's host last said, `active`, a status name (`deactivated`, `deleted`, …),
 `inactive` (not active, no reason given), or `active+NAME` (active and still limited: `desynchronized`,
-`throttled`). Local: `active` or what we decided ourselves (`takendown`, `suspended`). Local wins.
+`throttled`). A name that can't be printed is none: PostgreSQL takes no NUL, and a host may send one.
+Local: `active` or what we decided ourselves (`takendown`, `suspended`). Local wins.
 Source: atproto account spec, Hosting Status; `#account` is hop-by-hop.
 """
 
@@ -26,6 +27,8 @@ class Visible(NamedTuple):
 def from_event(active: bool, status: str | None) -> str:
     """The upstream status that an `#account` event states."""
     name = (status or "")[:STATUS_CHARS_MAX]
+    if not name.isprintable() or name.startswith(ACTIVE_BUT):
+        name = ""
     if active:
         return ACTIVE_BUT + name if name and name != ACTIVE else ACTIVE
     return name if name and name != ACTIVE else INACTIVE

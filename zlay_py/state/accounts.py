@@ -66,7 +66,7 @@ class AccountStore:
             "of_uid",
         )
         self._apply_change = _apply_text(sql)
-        self._grow_mark = meta.grow_text(sql)
+        self._mark = meta.OwnMark(sql, meta.APPLIED_SEQ_PREFIX + meta.STATE_PROJECTION)
 
     @property
     def creating(self) -> int:
@@ -130,17 +130,19 @@ class AccountStore:
 
         A change is applied only where its seq is above the row's `applied_seq`, so a batch may come again, whole,
         in part or with more; the changes of one account are in the order of their seqs. A rev is adopted, with its
-        CIDs, only where it grows. The mark never goes back. Raises what `Database.transaction` does.
+        CIDs, only where it grows. The mark never goes back. Raises what `Database.transaction` does, and
+        CorruptionError where the mark is not where we left it.
         """
         batch = tuple(changes)
         self._database.transaction(lambda cursor: self._apply(cursor, batch, applied_seq))
+        self._mark.confirm(applied_seq)
 
     def _apply(self, cursor: Cursor, batch: Sequence[AccountChange], applied_seq: int) -> None:
+        self._mark.grow_in(cursor, applied_seq)
         moves = [(change.uid, change.host_id, change.seq) for change in batch if change.host_id is not None]
         if moves:
             self._registry.move_in(cursor, moves)
         cursor.executemany(self._apply_change, map(_apply_parameters, batch))
-        cursor.execute(self._grow_mark, (meta.APPLIED_SEQ_PREFIX + meta.STATE_PROJECTION, str(applied_seq)))
 
     def _rows(self, text: str, parameters: tuple[object, ...]) -> list[AccountRow]:
         return [AccountRow._make(row) for row in self._database.rows(text, parameters)]

@@ -172,9 +172,10 @@ class HostStore:
         marks = [(mark := min(row.cursor, CURSOR_MAX), row.host_id, row.epoch, mark) for row in rows]
 
         def work(cursor: Cursor) -> None:
+            # first: it waits for one of these whose COMMIT is still under way although we gave it up
+            cursor.execute(self._grow_mark, (meta.CURSOR_CHECKPOINT, str(checkpoint_seq)))
             cursor.executemany(self._texts.save_cursor, marks)
             self._leftovers.save_in(cursor, changed)
-            cursor.execute(self._grow_mark, (meta.CURSOR_CHECKPOINT, str(checkpoint_seq)))
 
         self._database.transaction(work)
 

@@ -6,6 +6,7 @@ mark are of the same moment.
 
 from sqlalchemy import BigInteger, bindparam, cast, select
 
+from zlay_py.errors import CorruptionError
 from zlay_py.state import schema
 from zlay_py.state.database import Cursor, Database
 from zlay_py.state.sql import SqlTexts
@@ -27,6 +28,39 @@ def grow_text(sql: SqlTexts) -> str:
         index_elements=[schema.meta.c.key], set_={"value": insert.excluded.value}, where=stored < new
     )
     return sql.text(statement, "key", "value")
+
+
+class OwnMark:
+    """A mark that only this process moves: whoever applies knows where it must be, and looks before each move.
+
+    A server may come back as a standby that had not heard of the last transactions, and another relay may have been
+    given the same database. Either way rows would go missing without a word.
+    """
+
+    def __init__(self, sql: SqlTexts, key: str) -> None:
+        table = schema.meta
+        self._key = key
+        self._grow = grow_text(sql)
+        self._get = sql.text(select(table.c.value).where(table.c.key == bindparam("key")), "key")
+        self._confirmed: int | None = None
+        self._asked = 0
+
+    def grow_in(self, cursor: Cursor, value: int) -> None:
+        """Raises CorruptionError where the mark is none that this process can have left there."""
+        row = cursor.execute(self._get, (self._key,)).fetchone()
+        stored = 0 if row is None else int(row[0])
+        if self._confirmed is not None and not self._confirmed <= stored <= self._asked:
+            raise CorruptionError(
+                f"DATABASE_URL: {self._key} is {stored} in the database, and was left at {self._confirmed}. It has lost"
+                " what it had confirmed (a failover to a standby that was behind?): start the relay again, it catches"
+                " up from its log. Or another relay uses it: give each a database of its own."
+            )
+        self._asked = max(self._asked, stored, value)
+        cursor.execute(self._grow, (self._key, str(value)))
+
+    def confirm(self, value: int) -> None:
+        """The transaction of `grow_in` has returned."""
+        self._confirmed = max(self._confirmed or 0, value)
 
 
 class MetaStore:

@@ -8,6 +8,7 @@ from zlay_py.state.failures import StateRuleError, StateUnavailableError
 DISK_FULL = "53100"
 DAMAGED = ("XX001", "XX002")
 NOT_ALLOWED = "42501"
+READ_ONLY = "25006"
 PASSING = ("08", "25", "28", "3D", "40", "53", "55", "57", "58", "F0", "XX")
 """Classes of what another time, or an operator, mends: connections, a server that became read-only or a standby,
 passwords being changed, a database being restored, deadlocks, too many connections, locks, shutdowns and timeouts, the
@@ -34,7 +35,8 @@ def translate(error: psycopg2.Error, where: str) -> LocalError:
 
 
 def is_connection_lost(connection: psycopg2.extensions.connection, error: psycopg2.Error) -> bool:
-    """Nothing can be asked of this connection any more: the server is away, or has ended the session."""
-    if connection.closed or error.pgcode is None:
+    """Nothing is to be asked of this connection any more: the server is away, or has ended the session, or an operator
+    made it a read-only one, which it stays."""
+    if connection.closed or error.pgcode in (None, READ_ONLY):
         return True
     return error.diag.severity_nonlocalized in ("FATAL", "PANIC")

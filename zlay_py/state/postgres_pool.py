@@ -18,7 +18,6 @@ import psycopg2
 from gevent.event import AsyncResult
 from gevent.lock import BoundedSemaphore
 
-from zlay_py.errors import LocalError
 from zlay_py.state.backend import Cursor, Waits
 from zlay_py.state.failures import StateRuleError, StateUnavailableError
 from zlay_py.state.postgres_connection import Address, OneProcess, PostgresConnection, connect
@@ -59,7 +58,7 @@ class Connector:
         except (psycopg2.Error, StateUnavailableError) as error:
             failure = translate(error, self.where) if isinstance(error, psycopg2.Error) else error
             self._away = str(failure)
-            if self._probe is None:
+            if self._probe is None and not self._ended:
                 self._probe = gevent.spawn(self._until_it_is_back)
             raise failure from error
         if self._ended:  # while we waited
@@ -79,7 +78,7 @@ class Connector:
                 connect(self._address, self.waits, writing=True).close()
             except psycopg2.Error as error:
                 self._away = str(translate(error, self.where))
-            except LocalError as error:  # a standby; an old version
+            except Exception as error:  # a standby; an old version; whatever it is, nobody else goes on trying
                 self._away = str(error)
             else:
                 self._away = self._probe = None
@@ -243,7 +242,7 @@ class Writer:
             connection = self._connection
             try:
                 cursor = PostgresCursor(connection)
-                cursor.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+                cursor.execute("BEGIN")
             except psycopg2.Error as error:
                 self._disconnect()
                 if not reused:

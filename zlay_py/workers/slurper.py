@@ -30,7 +30,7 @@ PAGE_BYTES_MAX = 4 * 1024 * 1024
 PAGE_TIMEOUT_S = 30.0
 STOP_S_MAX = 5.0
 """For the bootstrap and all subscribers together to end when they are told to."""
-CRAWLED_STATUSES = frozenset({"active", "idle"})
+CRAWLED_STATUSES = ("active", "idle")
 """Hosts that the bootstrap relay calls otherwise are banned or gone there; they can still ask us by requestCrawl."""
 
 
@@ -46,7 +46,7 @@ class BootstrapList:
         """Address and last seq of every host to crawl. Raises NetError, InvalidDataError; earlier pages stand."""
         cursor = ""
         for _ in range(PAGES_MAX):
-            query = f"?limit={PAGE_HOSTS}" + (f"&cursor={quote(cursor, safe='')}" if cursor else "")
+            query = f"?limit={PAGE_HOSTS}" + (f"&cursor={quote(cursor, safe='', errors='replace')}" if cursor else "")
             response = self._http.get_json(
                 self._relay.http_url(LIST_HOSTS + query), timeout_s=PAGE_TIMEOUT_S, bytes_max=PAGE_BYTES_MAX
             )
@@ -69,7 +69,7 @@ class BootstrapList:
                 address = parse_hostname(name if isinstance(name, str) else "", allow_local=self._allow_local)
             except InvalidDataError:
                 continue
-            yield address, seq if isinstance(seq, int) and seq > 0 else None
+            yield address, seq if type(seq) is int and seq > 0 else None  # JSON has booleans, too
 
 
 class Slurper:
