@@ -36,13 +36,15 @@ class CrashPoint(StrEnum):
     # The host's seqs begin a new epoch in SQL, this process still counts in the old one: … reads it live, and no
     # record of the old epoch hides an event of the new one.
     EPOCH_BEGUN = "epoch_begun"
-    # An answer is in force and not yet in SQL: … looks the DID up again, or believes what it knew before.
+    # An answer is in force and not yet in SQL: … looks the DID up again, where an `#identity` has told of it; else it
+    # believes what it knew before, as long as no account was moved by that answer.
     IDENTITIES_TAKEN = "identities_taken"
     # … knows the answers.
     IDENTITIES_SAVED = "identities_saved"
     # The account's row is on the disk, no record names its uid: … finds the row, and its uid is nobody else's.
     ACCOUNT_MADE = "account_made"
-    # The account's row names its new host, no record of it is in the log: … lets that host speak, not the old one.
+    # The account's row and identity name its new host, no record of it is in the log: … lets that host speak, not the
+    # old one.
     ACCOUNT_MOVED = "account_moved"
     # The account's state in memory is behind the frame, the log has nothing of it: … judges the frame anew, by the
     # state that SQL and the log know.

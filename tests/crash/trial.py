@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from random import Random
 from time import monotonic
+from urllib.error import HTTPError
 
 import gevent
 import pytest
@@ -191,6 +192,13 @@ class Trial:
         assert state.clean
         return list(read_records(self.data))
 
-    def _repo_status(self, did: str) -> dict[str, object]:
-        answer: dict[str, object] = self.relay.get(f"/xrpc/com.atproto.sync.getRepoStatus?did={did}")
+    def _repo_status(self, did: str) -> dict[str, object] | None:
+        """None for an account that the relay does not know: of the youngest one it may not have heard yet."""
+        try:
+            answer: dict[str, object] = self.relay.get(f"/xrpc/com.atproto.sync.getRepoStatus?did={did}")
+        except HTTPError as error:
+            with error:
+                if error.code == 404:
+                    return None
+                raise
         return answer

@@ -268,8 +268,156 @@ def test_a_did_is_refreshed_in_a_short_burst_and_then_slowly(
     assert len(resolver.asked) == BURST
     clock.forward(REFILL_S)
     assert not directory.refresh(DID).stale
+    directory.mark_stale(DID)
     assert directory.refresh(DID).key is OTHER_KEY
     assert len(resolver.asked) == BURST + 1
+
+
+def test_checks_that_fail_do_not_use_up_what_an_identity_event_may_ask(
+    directory: Directory, resolver: ScriptedResolver, store: MemoryStore
+) -> None:
+    """Of an account whose host sends bad signatures the key is rotated; either way to ask finds the new one."""
+    store.rows[DID] = identity()
+    resolver.answers[DID] = identity()
+    for _ in range(20):
+        assert not directory.refresh(DID).stale
+    assert len(resolver.asked) == BURST
+    for ask, key in ((directory.resolve, OTHER_KEY), (directory.refresh, KEY)):
+        resolver.answers[DID] = identity(key=key)
+        directory.mark_stale(DID)
+        assert ask(DID).key is key
+    for _ in range(20):
+        directory.mark_stale(DID)
+        directory.resolve(DID)
+    assert len(resolver.asked) == 2 * BURST, "and that has its bound, too"
+
+
+def test_a_mark_outlives_the_process_and_the_answer_to_it_ends_it(
+    directory: Directory, resolver: ScriptedResolver, store: MemoryStore, clock: ManualClock
+) -> None:
+    store.rows[DID] = identity()
+    store.rows[did(1)] = identity(did(1))
+    directory.mark_stale(DID)
+    directory.flush()
+    assert (store.rows[DID].stale, store.rows[did(1)].stale) == (True, False)
+    second = Directory(resolver, store, clock, cache_entries_max=10)
+    known = second.cached(DID)
+    assert known is not None
+    assert (known.stale, known.key) == (True, KEY)
+    resolver.answers[DID] = identity(key=OTHER_KEY)
+    assert second.resolve(DID).key is OTHER_KEY
+    second.close()
+    assert (store.rows[DID].stale, store.rows[DID].key) == (False, OTHER_KEY)
+
+
+def test_an_answer_that_was_outdated_on_its_way_is_saved_with_its_mark(
+    directory: Directory, resolver: ScriptedResolver, store: MemoryStore
+) -> None:
+    resolver.answers[DID] = identity()
+    resolver.gate.clear()
+    asking = gevent.spawn(directory.resolve, DID)
+    gevent.idle()
+    directory.mark_stale(DID)
+    resolver.gate.set()
+    asking.join(timeout=5)
+    directory.flush()
+    assert store.rows[DID].stale
+
+
+def test_a_refresh_that_fails_is_owed_by_the_next_process(
+    directory: Directory, resolver: ScriptedResolver, store: MemoryStore
+) -> None:
+    store.rows[DID] = identity()
+    resolver.answers[DID] = net_error()
+    assert directory.refresh(DID).stale
+    directory.mark_stale(DID)
+    directory.flush()
+    assert store.rows[DID].stale
+
+
+def test_a_mark_on_an_invented_did_leaves_nothing_on_disk(
+    directory: Directory, resolver: ScriptedResolver, store: MemoryStore
+) -> None:
+    assert directory.resolve(DID).state is IdentityState.NOT_FOUND
+    directory.mark_stale(DID)
+    directory.flush()
+    assert store.rows == {}
+
+
+def test_a_mark_stays_when_memory_has_no_room_for_it(
+    clock: ManualClock, resolver: ScriptedResolver, store: MemoryStore
+) -> None:
+    directory = Directory(resolver, store, clock, cache_entries_max=2)
+    for number in range(20):
+        store.rows[did(number)] = identity(did(number))
+    directory.mark_stale(did(0))
+    for number in range(20):
+        directory.cached(did(number))
+        gevent.idle()
+    known = directory.cached(did(0))
+    assert known is not None
+    assert known.stale
+    directory.close()
+
+
+def test_what_is_kept_of_a_host_is_the_newest_and_only_where_it_is_another(
+    directory: Directory, resolver: ScriptedResolver, store: MemoryStore
+) -> None:
+    directory.keep_host(DID)
+    assert store.batches == [], "nothing is known"
+    resolver.answers[DID] = identity(host="new.example.com")
+    directory.resolve(DID)
+    directory.keep_host(DID)
+    directory.flush()
+    assert store.batches == [1], "without a row there was none to go back to"
+    directory.keep_host(DID)
+    assert store.batches == [1], "the store has it"
+    store.rows[DID] = identity()
+    directory.keep_host(DID)
+    assert store.rows[DID].pds_host == "new.example.com"
+    assert store.batches == [1, 1]
+
+
+def test_a_flush_does_not_wait_for_what_comes_meanwhile(
+    directory: Directory, resolver: ScriptedResolver, store: MemoryStore
+) -> None:
+    """A busy host marks one DID after the other; whoever waits for the marks of before must get on."""
+    for number in range(4):
+        store.rows[did(number)] = identity(did(number))
+    directory.mark_stale(did(0))
+    store.gate.clear()
+    flushing = gevent.spawn(directory.flush)
+    for number in range(1, 4):
+        gevent.idle()
+        directory.mark_stale(did(number))
+        store.gate.set()
+        store.gate.clear()
+    gevent.idle()
+    flushing.join(timeout=5)
+    assert flushing.successful()
+    assert store.rows[did(0)].stale
+    assert directory.unsaved > 0
+    store.gate.set()
+    gevent.idle()
+    assert directory.unsaved == 0, "the saver goes on until there is nothing more"
+
+
+def test_an_older_answer_on_its_way_to_the_store_is_not_the_last_word(
+    directory: Directory, resolver: ScriptedResolver, store: MemoryStore
+) -> None:
+    """There is no row yet, but there will be one, of a host that the account has left meanwhile."""
+    store.gate.clear()
+    resolver.answers[DID] = identity(host="old.example.com")
+    directory.resolve(DID)
+    gevent.idle()
+    resolver.answers[DID] = identity(host="new.example.com")
+    directory.refresh(DID)
+    keeping = gevent.spawn(directory.keep_host, DID)
+    gevent.idle()
+    assert not keeping.ready()
+    store.gate.set()
+    keeping.join(timeout=5)
+    assert store.rows[DID].pds_host == "new.example.com"
 
 
 def test_the_interval_of_one_did_is_not_anothers(directory: Directory, resolver: ScriptedResolver) -> None:

@@ -9,6 +9,7 @@ from tests.support.identities import NOW_US, DictResolver, MemoryStore
 from tests.support.repo import Repo, did_plc, with_seq
 from zlay_py.atproto import frame
 from zlay_py.identity.directory import Directory
+from zlay_py.identity.store import IdentityStore
 from zlay_py.ingest.accounts import Accounts
 from zlay_py.ingest.low_water import LowWater
 from zlay_py.ingest.outcome import Accepted, Dropped, DropReason, Need, Outcome, Waiting
@@ -45,6 +46,7 @@ class Bench:
     clock: FixedClock
     validation: Validation = Validation.STRICT
     sync11: Sync11 = Sync11.STRICT
+    identities: IdentityStore = field(default_factory=MemoryStore)
     waited: list[Waiting] = field(default_factory=list)
     seq: int = 0
 
@@ -52,7 +54,7 @@ class Bench:
         rows = HostStore(self.database).upsert_many([NewHost(HOME, True), NewHost(OTHER, True)], now_us=1)
         self.hosts = {row.hostname: HostContext(row.id, row.hostname, row.epoch, LowWater(None)) for row in rows}
         self.accounts = Accounts(AccountStore(self.database), self.clock)
-        self.directory = Directory(self.resolver, MemoryStore(), self.clock, cache_entries_max=1_000)
+        self.directory = Directory(self.resolver, self.identities, self.clock, cache_entries_max=1_000)
         self.pipeline = Pipeline(
             self.accounts, self.directory, self.clock, validation=self.validation, sync11=self.sync11
         )

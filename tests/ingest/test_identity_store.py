@@ -32,6 +32,7 @@ identities = st.builds(
     pds_host=st.none() | st.just("pds.example.com"),
     handle=st.none() | st.just("someone.example.com"),
     resolved_us=st.integers(0, 2**62),
+    stale=st.booleans(),
 )
 
 

@@ -20,6 +20,7 @@ from zlay_py.state import migrate, schema
 from zlay_py.state.accounts import AccountStore
 from zlay_py.state.database import Database
 from zlay_py.state.hosts import HostStatus, HostStore
+from zlay_py.state.identities import IdentityRow, IdentityRowStore
 from zlay_py.state.leftovers import Leftover
 from zlay_py.state.sqlite import SqliteBackend, connect_writer
 
@@ -140,6 +141,21 @@ def test_leftovers_of_an_older_version_are_kept(empty: Database, empty_url: str)
     engine.dispose()
     empty.migrate()
     assert HostStore(empty).leftovers() == [Leftover(5, 3, ((7, 9), (11, 11)))]
+
+
+def test_identities_of_an_older_version_are_kept_and_are_not_in_doubt(empty: Database, empty_url: str) -> None:
+    engine = create_engine(empty_url.replace("postgresql://", "postgresql+psycopg2://"))
+    config = Config()
+    config.set_main_option("script_location", str(migrate.SCRIPTS))
+    row = IdentityRow("did:web:a.test", "ok", b"\x01" + bytes(33), "a.test", "b.test", 7)
+    columns = {name: value for name, value in row._asdict().items() if name != "stale"}
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0003")
+        connection.execute(schema.identities.insert().values(**columns))
+    engine.dispose()
+    empty.migrate()
+    assert IdentityRowStore(empty).load(row.did) == row
 
 
 def test_many_processes_may_migrate_a_new_database_at_once(empty: Database, empty_url: str) -> None:

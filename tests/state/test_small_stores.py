@@ -44,7 +44,19 @@ def test_an_identity_row_is_replaced_by_the_last_one_saved(database: Database) -
     gone = IdentityRow(DID, "tombstoned", None, None, None, 6)
     rows.save([gone])
     assert rows.load(DID) == gone
+    rows.save([gone._replace(stale=True)])
+    assert rows.load(DID) == gone._replace(stale=True)
     rows.save([])
+
+
+def test_a_row_that_was_asked_before_it_was_put_in_doubt_is_stale(database: Database) -> None:
+    rows = IdentityRowStore(database)
+    rows.save(IdentityRow(f"did:web:{at_us}.test", "ok", None, None, None, at_us) for at_us in (6, 7, 8))
+    rows.mark_stale([])
+    for _ in range(2):
+        rows.mark_stale([(f"did:web:{at_us}.test", 7) for at_us in (6, 7, 8, 9)])
+    loaded = {at_us: rows.load(f"did:web:{at_us}.test") for at_us in (6, 7, 8, 9)}
+    assert {at_us: row and row.stale for at_us, row in loaded.items()} == {6: True, 7: True, 8: False, 9: None}
 
 
 def test_a_ban_covers_the_domain_and_everything_below(database: Database) -> None:

@@ -14,6 +14,7 @@ from zlay_py.ingest.work import HostContext, Work
 from zlay_py.state.database import Database
 from zlay_py.state.failures import StateRuleError, StateUnavailableError
 from zlay_py.state.hosts import HostStatus
+from zlay_py.state.identities import IdentityRow, IdentityRowStore
 from zlay_py.workers.cursor_saver import CursorSaver
 from zlay_py.workers.host_registry import HostRegistry
 
@@ -223,3 +224,29 @@ def test_without_a_database_the_error_is_the_callers(flow: LogFlow, database: Da
     with pytest.raises(StateUnavailableError):
         run.saver.save()
     assert run.host.water.touched
+
+
+def test_what_goes_first_is_in_the_database_before_the_checkpoint_moves(flow: LogFlow) -> None:
+    """Identities that events of before the checkpoint have marked. Where they can't be saved, it waits."""
+    rows = IdentityRowStore(flow.database)
+    row = IdentityRow("did:web:a.test", "ok", None, None, None, 1, True)
+    found: list[int] = []
+
+    def save_first() -> None:
+        found.append(flow.meta.cursor_checkpoint())
+        rows.save([row])
+        read_and_log(flow, 4)  # while it waits, events go on, and what they mark is not saved
+
+    saver = CursorSaver(flow.hosts, flow.registry, flow.log, leftovers=[], stored=[], save_first=save_first)
+    read_and_log(flow, 1, 2, 3)
+    refuse_writes_to(flow.database, "identities", "INSERT")
+    with pytest.raises(StateRuleError, match="not this one"):
+        saver.save()
+    assert (flow.meta.cursor_checkpoint(), flow.host.water.touched) == (0, True)
+    allow_writes_to(flow.database, "identities")
+    assert saver.save() == 1
+    assert rows.load(row.did) == row
+    assert flow.meta.cursor_checkpoint() == 3
+    again = Run(flow)
+    assert (again.host.water.mark, again.already_logged) == (4, set()), "the marks may be beyond it"
+    assert found == [0, 0]

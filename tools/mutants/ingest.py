@@ -6,6 +6,9 @@ PIPELINE = "zlay_py/ingest/pipeline.py"
 AUTHORITY = "zlay_py/ingest/authority.py"
 PARKING = "zlay_py/ingest/parking.py"
 TESTS = "tests/ingest/test_pipeline.py"
+KILLS = "tests/ingest/test_authority_kills.py"
+DIRECTORY = "zlay_py/identity/directory.py"
+DIRECTORY_TESTS = "tests/identity/test_directory.py"
 LANES = "tests/workers/test_frame_lanes.py"
 
 MUTANTS = (
@@ -153,6 +156,54 @@ MUTANTS = (
         why="of an account without a usable document any host may say what it likes",
         rule=6,
         killers=("tests/ingest/test_authority.py::test_without_a_document_only_the_old_host_is_heard",),
+    ),
+    Mutant(
+        name="account-moves-before-its-document-is-kept",
+        file=AUTHORITY,
+        old="        if account.host_id != host_id:\n            self._directory.keep_host(did)\n",
+        new="        if account.host_id != host_id:\n",
+        why="after a kill an older document takes an account back to the host that it has left",
+        rule=3,
+        killers=(f"{KILLS}::test_a_kill_does_not_take_an_account_back_to_the_host_that_it_left",),
+    ),
+    Mutant(
+        name="account-begins-before-its-document-is-kept",
+        file=AUTHORITY,
+        old="        if account is None:\n            self._directory.keep_host(did)\n",
+        new="        if account is None:\n",
+        why="after a kill an older document takes a new account to a host that it has left",
+        rule=3,
+        killers=(f"{KILLS}::test_a_kill_does_not_take_an_account_back_to_the_host_that_it_left",),
+    ),
+    Mutant(
+        name="older-answer-is-saved-behind-a-move",
+        file=DIRECTORY,
+        old="        if self._saver.may_save_older(did) or (",
+        new="        if (",
+        why="an older document that is on its way to SQL outlives the newer one that an account has moved by",
+        rule=3,
+        killers=(f"{DIRECTORY_TESTS}::test_an_older_answer_on_its_way_to_the_store_is_not_the_last_word",),
+    ),
+    Mutant(
+        name="doubt-lives-in-memory-only",
+        file=DIRECTORY,
+        old="            self._saver.put(stale)\n",
+        new="            pass\n",
+        why="after a restart a key that was rotated while the directory was away stays in force for a day",
+        rule=6,
+        killers=(
+            f"{DIRECTORY_TESTS}::test_a_mark_outlives_the_process_and_the_answer_to_it_ends_it",
+            "tests/crash/test_rotated_keys.py::test_a_key_rotated_while_nobody_could_be_asked_does_not_stay_in_force",
+        ),
+    ),
+    Mutant(
+        name="bad-signatures-use-up-what-an-identity-may-ask",
+        file=DIRECTORY,
+        old="'told' if known.stale else 'doubted'",
+        new="'told' if known.stale else 'told'",
+        why="behind some bad signatures a rotated key goes unnoticed, and good commits are dropped",
+        rule=6,
+        killers=(f"{DIRECTORY_TESTS}::test_checks_that_fail_do_not_use_up_what_an_identity_event_may_ask",),
     ),
     Mutant(
         name="later-frame-of-a-did-overtakes",

@@ -1,6 +1,8 @@
 """How often a DID that is known may be asked about again. Pure: the clock is handed in.
 
-Owns: a small burst per DID and asking host, refilled slowly. Of each host its own, or one could use up another's.
+Owns: a small burst per key, refilled slowly. A key is a DID, the asking host, and what the question is about: of each
+host its own, or one could use up another's; and failed checks apart from `#identity`, or frames with bad signatures
+would keep us from noticing that a key was rotated.
 A burst, because an account's life has such moments (a migration is a document, a key and a handle within seconds,
 each with a commit signed by the newest key); slowly, because a host that sends bad signatures, or `#identity` without
 end, must not make us flood the directory.

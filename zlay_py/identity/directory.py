@@ -129,15 +129,28 @@ class Directory:
     def mark_stale(self, did: str) -> None:
         """Something about the DID has changed (`#identity`). What is known stays in force until it is asked again.
 
-        The mark lives in memory: `refresh` is to follow at once.
+        The mark is saved as an answer is: behind the caller's back, before the next `flush` returns.
         """
         self._look_ups.outdate(did)
         known = self.cached(did)
         if known is not None and not known.stale:
-            self._put_stale(known)
+            self._doubt(known)
+
+    def keep_host(self, did: str) -> None:
+        """Returns when the store names no other host of the DID than the answer in force does.
+
+        For what is about to rest on that host and outlive the process: with an older answer beside it, the next start
+        would take that for the news.
+        """
+        stored = self._store.load(did)
+        newest = self._cache.get(did) or self._saver.get(did)
+        if newest is None:
+            return  # it was saved, and evicted, while we waited
+        if self._saver.may_save_older(did) or (stored is not None and stored.pds_host != newest.pds_host):
+            self._store.save([newest])
 
     def flush(self) -> None:
-        """Saves every answer that is not in the store yet. Raises LocalError."""
+        """Saves every answer and mark that is not in the store yet. Raises LocalError."""
         self._saver.flush()
 
     def close(self) -> None:
@@ -175,17 +188,33 @@ class Directory:
         self._cache.put(stale)
         return stale
 
+    def _doubt(self, known: Identity) -> Identity:
+        """Puts what is known in doubt for a reason that its age does not tell to the next start."""
+        self._overtake_load(known.did)
+        stale = self._put_stale(known)
+        if known.state is not IdentityState.NOT_FOUND:  # that is too old a minute later anyway
+            self._saver.put(stale)
+        return stale
+
+    def _overtake_load(self, did: str) -> None:
+        load = self._loads.pop(did, None)
+        if load is not None:
+            load.overtaken = True
+
     def _renewed(self, did: str, asker: str, known: Identity) -> Identity:
         """The answer of a look-up that began after the last mark, if one may be made; else what is known."""
         self._look_ups.wait_for_outdated(did)
+        known = self.cached(did) or known
+        # apart: checks that fail must not use up what an `#identity` may ask
+        purse = f"{did} {asker} {'told' if known.stale else 'doubted'}"
         # another's look-up is this one's too, and costs nothing
-        if did in self._look_ups or self._allowance.take(f"{did} {asker}", self._clock.monotonic_s()):
+        if did in self._look_ups or self._allowance.take(purse, self._clock.monotonic_s()):
             try:
                 return self._look_ups.ask(did)
             except NetError:
-                newest = self.cached(did) or known
-                return newest if newest.stale else self._put_stale(newest)
-        return self.cached(did) or known
+                known = self.cached(did) or known
+                return known if known.stale else self._doubt(known)
+        return known
 
     def _accept(self, answer: Identity) -> None:
         """Puts a definite answer in force, and has it saved if it is worth it.
@@ -197,9 +226,7 @@ class Directory:
         # nothing waits from here on: whoever is loading, or has marked the DID, must find all of this or nothing
         if self._look_ups.is_outdated(answer.did):
             answer = replace(answer, stale=True)
-        load = self._loads.pop(answer.did, None)
-        if load is not None:
-            load.overtaken = True
+        self._overtake_load(answer.did)
         self._cache.put(answer)
         if exists or (before is not None and before.state is not IdentityState.NOT_FOUND):
             self._saver.put(answer)

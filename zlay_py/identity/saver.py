@@ -1,7 +1,8 @@
 """Brings answers to the store, behind the back of those who wait for them.
 
-An answer is in force before it is on disk: losing it costs one more look-up. So answers gather while a save runs, and
-the next save takes them together.
+An answer is in force before it is on disk, and so is a mark that it is stale: who rests something durable on one sees
+to that first (`Directory.keep_host`, `Directory.flush`). So they gather while a save runs, and the next save takes them
+together.
 """
 
 from collections.abc import Callable
@@ -35,6 +36,7 @@ class IdentitySaver:
         self._greenlets = greenlets
         self._on_error = on_error
         self._unsaved: dict[str, Identity] = {}
+        self._replaced: set[str] = set()
         self._running = False
         self._not_before_s = float("-inf")
         self.forgotten = 0
@@ -46,27 +48,42 @@ class IdentitySaver:
         """An answer that the store does not have yet."""
         return self._unsaved.get(did)
 
+    def may_save_older(self, did: str) -> bool:
+        """What `get` gives took the place of another, which may be on its way to the store at this moment."""
+        return did in self._replaced
+
     def put(self, identity: Identity) -> None:
-        self._unsaved.pop(identity.did, None)  # the newest answer is the last to be forgotten
+        if self._unsaved.pop(identity.did, None) is not None:  # the newest answer is the last to be forgotten
+            self._replaced.add(identity.did)
         self._unsaved[identity.did] = identity
         if len(self._unsaved) > UNSAVED_MAX:
-            del self._unsaved[next(iter(self._unsaved))]
+            self._remove(next(iter(self._unsaved)))
             self.forgotten += 1
         if not self._running and self._clock.monotonic_s() >= self._not_before_s:
             self._running = True
             self._greenlets.spawn(self._run)
 
     def flush(self) -> None:
-        """Saves what there is, now. Raises LocalError."""
-        while batch := list(islice(self._unsaved.values(), BATCH_MAX)):
+        """Saves what there is now, or what has taken its place by then. Raises LocalError.
+
+        Not what comes meanwhile: there may be no end to that.
+        """
+        dids = iter(list(self._unsaved))
+        while some := list(islice(dids, BATCH_MAX)):
+            batch = [self._unsaved[did] for did in some if did in self._unsaved]
             self._store.save(batch)
             for identity in batch:
                 if self._unsaved.get(identity.did) is identity:  # a newer answer may have come meanwhile
-                    del self._unsaved[identity.did]
+                    self._remove(identity.did)
+
+    def _remove(self, did: str) -> None:
+        del self._unsaved[did]
+        self._replaced.discard(did)
 
     def _run(self) -> None:
         try:
-            self.flush()
+            while self._unsaved:
+                self.flush()
         except LocalError as error:
             self._not_before_s = self._clock.monotonic_s() + RETRY_S
             if self._on_error is None:

@@ -10,7 +10,7 @@ class IdentityStore(Protocol):
     """Both methods raise LocalError when the storage fails."""
 
     def load(self, did: str) -> Identity | None:
-        """What was last saved of the DID, `stale` unset. Some microseconds: it is called for every unknown DID."""
+        """What was last saved of the DID. Some microseconds: it is called for every unknown DID."""
 
     def save(self, identities: Sequence[Identity]) -> None:
-        """Keeps all of them; returns when they are. `stale` is not kept."""
+        """Keeps all of them; returns when they are."""

@@ -37,7 +37,11 @@ DROP_BY_STATE = {
 
 
 class Authority:
-    """Decides, and writes the account row (new, or moved to this host) when the document says so."""
+    """Decides, and writes the account row (new, or moved to this host) when the document says so.
+
+    The document first, then the row: a start that found the row with an older document beside it would take that for
+    the newer one, and the account back to the host that it has left.
+    """
 
     def __init__(self, accounts: Accounts, directory: Directory) -> None:
         self._accounts = accounts
@@ -69,7 +73,9 @@ class Authority:
 
     def _row_at(self, host_id: int, did: str, account: AccountState | None) -> AccountState:
         if account is None:
+            self._directory.keep_host(did)
             return self._accounts.create(did, host_id)
         if account.host_id != host_id:
+            self._directory.keep_host(did)
             self._accounts.move(account, host_id)
         return account

@@ -30,7 +30,13 @@ class SqlIdentityStore:
 def _row(identity: Identity) -> IdentityRow:
     key = None if identity.key is None else identity.key.to_bytes()
     return IdentityRow(
-        identity.did, identity.state.value, key, identity.pds_host, identity.handle, identity.resolved_us
+        identity.did,
+        identity.state.value,
+        key,
+        identity.pds_host,
+        identity.handle,
+        identity.resolved_us,
+        identity.stale,
     )
 
 
@@ -42,4 +48,4 @@ def _identity(row: IdentityRow) -> Identity:
         raise CorruptionError(
             f"table identities, {row.did}: {error}. Delete the row: it is looked up again."
         ) from error
-    return Identity(row.did, state, key, row.pds_host, row.handle, row.resolved_us)
+    return Identity(row.did, state, key, row.pds_host, row.handle, row.resolved_us, row.stale)

@@ -9,7 +9,7 @@ order (one lane, one parking, one queue of the writer), and their entries reach 
 proves that all earlier ones were judged, and one of those that is not in the log was dropped.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from zlay_py.eventlog.log import EventLog
@@ -25,6 +25,9 @@ Marks = Mapping[int, tuple[int, int | None]]
 
 DidsOf = Callable[[Iterable[int]], Mapping[int, str]]
 """uids → DIDs, of those that SQL knows."""
+
+OnIdentities = Callable[[Sequence[Record]], object]
+"""Called with the `#identity` records among those that were read at once, in their order."""
 
 _NO_HOST: tuple[int, int | None] = (-1, None)
 
@@ -84,12 +87,19 @@ class _Found:
 
 
 def find_replays(
-    event_log: EventLog, from_seq: int, marks: Marks, leftovers: Iterable[Leftover], dids_of: DidsOf
+    event_log: EventLog,
+    from_seq: int,
+    marks: Marks,
+    leftovers: Iterable[Leftover],
+    dids_of: DidsOf,
+    on_identities: OnIdentities = lambda _records: None,
 ) -> dict[int, Replay]:
     """Host id → what it will send again, where there is any such thing.
 
     What has a record at or after `from_seq`, the checkpoint saved with the marks, is found by a scan of some seconds of
     traffic. What has one before it was found by an earlier start, and is in the `leftovers` saved with the marks.
+
+    `on_identities`: of all hosts' records, those that their marks have passed included.
     """
     found: dict[int, _Found] = {}
     for leftover in leftovers:
@@ -105,6 +115,7 @@ def find_replays(
             epoch, mark = marks.get(record.host_id, _NO_HOST)
             if record.upstream_epoch == epoch and record.upstream_seq > (mark or 0):
                 found.setdefault(record.host_id, _Found()).take(record)
+        on_identities([record for record in records if record.kind is RecordKind.IDENTITY])
         position = records[-1].seq + 1
     dids = dids_of({uid for host in found.values() for uid in host.by_uid})
     return {host_id: host.replay(dids) for host_id, host in found.items()}

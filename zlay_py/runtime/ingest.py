@@ -10,11 +10,13 @@ from zlay_py.identity.directory import Directory
 from zlay_py.identity.resolver import DidResolver
 from zlay_py.ingest.accounts import Accounts
 from zlay_py.ingest.identity_store import SqlIdentityStore
+from zlay_py.ingest.outcome import Need
 from zlay_py.ingest.pipeline import Pipeline
 from zlay_py.ingest.replay import Replay, find_replays, leftovers_of
 from zlay_py.ingest.stats import IngestStats
+from zlay_py.ingest.told_identities import ToldIdentities
 from zlay_py.ingest.work import HostContext
-from zlay_py.logs import get_logger
+from zlay_py.logs import Throttle, get_logger
 from zlay_py.net import USER_AGENT
 from zlay_py.net.backoff import Backoff
 from zlay_py.net.hostname import HostAddress, parse_hostname
@@ -70,6 +72,7 @@ class Ingest:
         self._guard = AddressGuard(allow_loopback=settings.allow_local_hosts)
         self._tls_context = client_context(settings.ca_file)
         self._client = HttpClient(self._guard, user_agent=USER_AGENT, tls_context=self._tls_context)
+        self._identity_rows = IdentityRowStore(storage.database)
         self.directory = self._make_directory()
         ending.add("identities", self.directory.close)
         self.accounts = Accounts(storage.accounts, clock, reached=seams.reached)
@@ -91,6 +94,7 @@ class Ingest:
             reached=seams.reached,
         )
         self._gate = DialGate(clock)
+        self._throttle = Throttle(clock)
         replays = self._catch_up()
         self.slurper = self._make_slurper(replays)
 
@@ -119,7 +123,7 @@ class Ingest:
         settings = self._settings
         return Directory(
             DidResolver(self._client, settings.plc_url, allow_local_hosts=settings.allow_local_hosts),
-            SqlIdentityStore(IdentityRowStore(self._storage.database), self._seams.reached),
+            SqlIdentityStore(self._identity_rows, self._seams.reached),
             self._clock,
             cache_entries_max=settings.validator_cache_size,
             on_save_error=self._identities_not_saved,
@@ -129,16 +133,24 @@ class Ingest:
         """Brings SQL up to the log. Returns, by host id, what the hosts will send again although it was judged."""
         storage = self._storage
         applied = self.projector.catch_up(storage.event_log)
-        marks = {row.id: (row.epoch, row.cursor) for row in storage.hosts.all()}
+        hosts = storage.hosts.all()
+        marks = {row.id: (row.epoch, row.cursor) for row in hosts}
+        told = ToldIdentities(
+            self._identity_rows,
+            storage.accounts.dids,
+            {row.id: row.hostname for row in hosts},
+            lambda did, host: self.resolver.ask(did, host, Need.IDENTITY, urgent=False),
+        )
         stored = storage.hosts.leftovers()
         checkpoint = storage.meta.cursor_checkpoint()
-        found = find_replays(storage.event_log, checkpoint, marks, stored, storage.accounts.dids)
+        found = find_replays(storage.event_log, checkpoint, marks, stored, storage.accounts.dids, told.take)
         self.cursor_saver = CursorSaver(
             storage.hosts,
             self.registry,
             storage.event_log,
             leftovers=leftovers_of(found, marks),
             stored=stored,
+            save_first=self.directory.flush,
             save_interval_s=self._seams.cursor_save_interval_s,
             reached=self._seams.reached,
         )
@@ -182,6 +194,7 @@ class Ingest:
 
     def _identities_not_saved(self, error: LocalError) -> None:
         if isinstance(error, StateUnavailableError | StorageFullError):
-            log.warning("identities could not be saved; tried again", error=str(error))
+            if (left_out := self._throttle.allow("identities")) is not None:
+                log.warning("identities could not be saved; tried again", error=str(error), left_out=left_out)
         else:
             self._on_broken("identity saver", error)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, not_, select, true, update
 
 from zlay_py.state import schema
 from zlay_py.state.database import Cursor, Database
@@ -18,10 +18,11 @@ class IdentityRow(NamedTuple):
     pds_host: str | None
     handle: str | None
     resolved_us: int
+    stale: bool = False
 
 
 class IdentityRowStore:
-    """The identities table. Both methods raise what `Database` does."""
+    """The identities table. Every method raises what `Database` does."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -36,11 +37,15 @@ class IdentityRowStore:
             ),
             *IdentityRow._fields,
         )
+        older = (table.c.did == bindparam("of_did"), table.c.resolved_us <= bindparam("told_us"))
+        self._mark = sql.text(
+            update(table).where(*older, not_(table.c.stale)).values(stale=true()), "of_did", "told_us"
+        )
 
     def load(self, did: str) -> IdentityRow | None:
         """None: never saved."""
         row = self._database.one(self._load, (did,))
-        return None if row is None else IdentityRow._make(row)
+        return None if row is None else IdentityRow._make((*row[:-1], bool(row[-1])))  # SQLite has numbers only
 
     def save(self, rows: Iterable[IdentityRow]) -> None:
         """All of them in one transaction. The last one saved stands: times are no order, a wall clock may go back.
@@ -51,5 +56,16 @@ class IdentityRowStore:
 
         def work(cursor: Cursor) -> None:
             cursor.executemany(self._save, batch)
+
+        self._database.transaction(work)
+
+    def mark_stale(self, told: Iterable[tuple[str, int]]) -> None:
+        """Of each (DID, microseconds since 1970): its row is stale, unless it was asked later than that. Repeatable."""
+        batch = list(told)
+        if not batch:
+            return
+
+        def work(cursor: Cursor) -> None:
+            cursor.executemany(self._mark, batch)
 
         self._database.transaction(work)

@@ -98,6 +98,7 @@ identities = Table(
     Column("pds_host", BYTEWISE),
     Column("handle", BYTEWISE),
     Column("resolved_us", BigInteger, nullable=False),
+    Column("stale", Boolean, nullable=False),  # in force, and to be asked again
     sqlite_with_rowid=False,  # read by DID only: one tree to walk instead of two
 )
 
