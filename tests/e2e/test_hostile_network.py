@@ -15,11 +15,12 @@ from tools.simulator.rules import Expectation, Policy, rule
 from tools.simulator.world import HOSTILE, Mix
 
 MODES = list(product(("strict", "optimistic"), ("ratchet", "strict", "lenient")))
+STARTS = [1, 200, 2**16 - 60, 2**32 - 60, 1, 2**16 - 60]
 FUTURE_CURSOR = 1
 """Of the ways of ERROR: the one that says that a host's seqs began anew."""
 
 FAULTS = [intent for intent in Intent if intent is not Intent.GOOD]
-WAYS = 4
+WAYS = 8
 """Of each intent: most have no more, and these are of accounts of both curves."""
 CLOSING: list[Intent] = [Intent.POISON, Intent.TEXT, Intent.OVERSIZED_FRAME, Intent.ERROR]
 """Each costs its host a connection."""
@@ -37,7 +38,14 @@ def decided(policy: Policy) -> list[Intent]:
 def test_every_intent_in_every_mode(tmp_path: Path, validation: Any, sync11: Any) -> None:
     """Each intent in several ways, of accounts that the relay knows: it owes every event one thing, and does it."""
     with Scene(
-        tmp_path, hosts=3, accounts_per_host=6, web_dids=4, validation=validation, sync11=sync11, seed=len(sync11)
+        tmp_path,
+        hosts=3,
+        accounts_per_host=6,
+        web_dids=4,
+        validation=validation,
+        sync11=sync11,
+        seed=len(sync11),
+        settings={"RELAY_INITIAL_SEQ": str(STARTS[MODES.index((validation, sync11))]), "RELAY_HISTORY_FRAMES": "10"},
     ) as scene:
         world = scene.world
         scene.start()
@@ -72,13 +80,15 @@ def _lead_whole_lives(scene: Scene) -> dict[Intent, list[Account]]:
     renamer, sleeper, leaver, tombstone = plc[3:7]
     for mover, rotator in zip(movers, rotators, strict=True):
         scene.play(world.migrate(mover, (mover.host + 1) % 3))
-        scene.play(world.rotate_key(rotator))
+        scene.play(world.rotate_key(rotator, sync=False))
     scene.play(world.change_handle(renamer, "renamed.test"))
     scene.play([*world.deactivate(sleeper), *world.reactivate(sleeper), *world.suspend(sleeper)])
-    scene.play(world.delete(leaver))
+    scene.play([*world.limit(renamer), *world.close(leaver), *world.delete(leaver)])
     scene.play(world.tombstone(tombstone))
     scene.settle()
-    scene.play([*world.reactivate(sleeper), *world.commit(sleeper), *world.take_down(sleeper)])
+    for variant, rotator in enumerate(rotators):  # only the #identity has told of their new keys
+        scene.play(world.fault(Intent.OLD_KEY, rotator, variant=variant))
+    scene.play([*world.reactivate(sleeper), *world.commit(sleeper), *world.close(sleeper)])
     for account in (*movers, *rotators, renamer):
         scene.play(world.commit(account))
     scene.settle()

@@ -33,6 +33,11 @@ WRONG: dict[Intent, set[str]] = {
     Intent.SYNC_REPEATED: {"repeated"},
     Intent.UNKNOWN_ACTION: {"event"},
     Intent.TOO_MANY_BYTES: {"event"},
+    Intent.TOO_MANY_OPS: {"event"},
+    Intent.MISMATCHED: {"fields"},
+    Intent.BAD_SLICE: {"blocks"},
+    Intent.MISSING_RECORD: {"records"},
+    Intent.LARGE_RECORD: {"records"},
     Intent.WRONG_HOST: {"host"},
     Intent.FORGED_ACCOUNT: {"host"},
     Intent.FORGED_IDENTITY: {"host"},
@@ -71,8 +76,7 @@ class Stage:
     def check_ends(self) -> None:
         for end in self.world.ends():
             known = self.witness.accounts[end.did]
-            assert (known.status, known.rev) == (end.status, end.rev)
-            assert end.active == (end.status is None)
+            assert (known.active, known.status, known.rev) == (end.active, end.status, end.rev)
             document = self.witness.documents[end.did]
             assert document is None or document.host == end.host
 
@@ -163,10 +167,78 @@ def test_an_old_key_was_good_once(stage: Stage) -> None:
     assert before.verify(signed.sig, signed.unsigned)
 
 
-def test_an_old_rev_is_below_the_last_one(stage: Stage) -> None:
+def test_an_old_rev_is_below_the_last_one_or_the_same_with_another_commit(stage: Stage) -> None:
     account = stage.world.accounts[0]
-    for _ in range(2):
-        assert (stage.fault(Intent.OLD_REV, account).rev or "") < (account.rev or "")
+    said = [stage.fault(Intent.OLD_REV, account) for _ in range(4)]
+    assert [one.kind for one in said] == [FrameKind.COMMIT, FrameKind.SYNC] * 2
+    assert [(one.rev or "") < (account.rev or "") for one in said] == [True, True, False, False]
+    assert account.repo.head is not None
+    assert all(one.rev == account.rev and account.repo.head.cid not in blocks(one) for one in said[2:])
+
+
+OF_BOTH_KINDS = [
+    *(Intent.BAD_SIGNATURE, Intent.HIGH_S, Intent.OLD_KEY, Intent.FUTURE_REV, Intent.OLD_REV, Intent.WRONG_HOST),
+    *(Intent.INACTIVE, Intent.MISMATCHED, Intent.BAD_SLICE, Intent.TOO_MANY_BYTES),
+]
+
+
+@pytest.mark.parametrize("intent", OF_BOTH_KINDS)
+def test_what_can_be_wrong_in_a_sync_too_comes_as_one(stage: Stage, intent: Intent) -> None:
+    """A relay that looks at commits only would else get away with it."""
+    kinds = [stage.fault(intent, stage.world.accounts[0]).kind for _ in range(4)]
+    assert set(kinds) == {FrameKind.COMMIT, FrameKind.SYNC}
+
+
+def test_a_rev_of_the_future_is_the_first_word_of_an_account_at_times(stage: Stage) -> None:
+    before = len(stage.world.accounts)
+    said = [stage.fault(Intent.FUTURE_REV, stage.world.accounts[0]) for _ in range(4)]
+    [new] = stage.world.accounts[before:]
+    assert [one.did == new.did for one in said] == [False, False, True, False]
+    assert new.introduced
+    assert (said[2].rev or "") > (new.rev or "")
+    stage.check_ends()
+
+
+def test_a_key_that_only_an_identity_tells_of(stage: Stage) -> None:
+    account = stage.world.accounts[0]
+    steps = stage.world.rotate_key(account, sync=False)
+    stage.see(steps)
+    assert [step.kind for step in steps if isinstance(step, Emission)] == [FrameKind.IDENTITY]
+    stage.see(stage.world.commit(account))
+    assert signed_commit(stage.fault(Intent.REPEATED, account)).rev == account.rev
+    stage.see([*stage.world.deactivate(account), *stage.world.reactivate(account)])
+
+
+def test_what_is_mismatched_is_so_in_one_field(stage: Stage) -> None:
+    for part in ("rev", "did", "commit", "did", "rev"):
+        emission = stage.fault(Intent.MISMATCHED)
+        body = frame.decode(emission.wire).body
+        slice_ = car.parse(blocks(emission))
+        signed = commit.decode(slice_.blocks[slice_.roots[0]], did=emission.did, rev=emission.rev or "")
+        same = {
+            "rev": signed.rev == emission.rev,
+            "did": signed.did == emission.did,
+            "commit": body.get("commit", slice_.roots[0]) == slice_.roots[0],
+        }
+        assert [name for name, is_same in same.items() if not is_same] == [part]
+
+
+def test_what_a_host_may_say_of_an_account(stage: Stage) -> None:
+    account, said = stage.world.accounts[0], set()
+    for _ in range(20):
+        for make in (stage.world.limit, stage.world.close, stage.world.reactivate):
+            steps = make(account)
+            stage.see(steps)
+            end = account.end()
+            said.add((end.active, end.status))
+    stage.check_ends()
+    assert said == {
+        (True, None),
+        (True, "desynchronized"),
+        (True, "throttled"),
+        (False, None),
+        (False, "resting"),
+    }
 
 
 def test_what_is_repeated_has_a_signature_that_holds(stage: Stage) -> None:
@@ -195,7 +267,8 @@ def test_sizes(stage: Stage) -> None:
         large = stage.fault(Intent.LARGE)
         assert 1_000_000 < len(blocks(large)) <= events.COMMIT_BLOCKS_BYTES_MAX
         over = stage.fault(Intent.TOO_MANY_BYTES)
-        assert events.COMMIT_BLOCKS_BYTES_MAX < len(blocks(over)) < len(over.wire) < frame.FRAME_BYTES_MAX
+        most = events.SYNC_BLOCKS_BYTES_MAX if over.kind == FrameKind.SYNC else events.COMMIT_BLOCKS_BYTES_MAX
+        assert most < len(blocks(over)) < len(over.wire) < frame.FRAME_BYTES_MAX
         assert len(stage.fault(Intent.OVERSIZED_FRAME).wire) > frame.FRAME_BYTES_MAX
 
 

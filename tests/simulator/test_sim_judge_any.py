@@ -181,6 +181,7 @@ def ordered(story: Story, one: Received, other: Received) -> bool:
 def test_a_hostile_world_and_a_relay_without_faults(validation: Any) -> None:
     """Played in rounds, as a test plays it that waits for the relay between them."""
     rare = {Intent.LARGE, Intent.TOO_MANY_BYTES, Intent.POISON, Intent.TEXT, Intent.OVERSIZED_FRAME, Intent.ERROR}
+    rare |= {Intent.INFO, Intent.TOO_MANY_OPS, Intent.LARGE_RECORD}
     world, story, relay = World(WorldConfig(seed=7)), Story(), PerfectRelay()
     steps = [*world.documents(), *world.run(1500, mix=HOSTILE)]
     for start in range(0, len(steps), 60):

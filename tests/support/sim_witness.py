@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from tools.simulator.model import Document, DocumentChange, Emission, Step
 from zlay_py.atproto import car, commit, events, frame, keys, mst, sync11, syntax
-from zlay_py.atproto.events import RECORD_BYTES_MAX
+from zlay_py.atproto.events import RECORD_BYTES_MAX, SYNC_BLOCKS_BYTES_MAX
 from zlay_py.atproto.frame import Frame, FrameKind
 from zlay_py.atproto.repo_op import RepoOp
 from zlay_py.errors import EventInvalidError, FrameError, InvalidDataError
@@ -22,6 +22,7 @@ _PARSERS = {
 class Known:
     """What the witness has seen of an account."""
 
+    active: bool = True
     status: str | None = None
     rev: str | None = None
     data: bytes | None = None
@@ -65,7 +66,8 @@ class Witness:
         wrong |= self._authority(step, decoded, known)
         if decoded.kind is FrameKind.ACCOUNT:
             if not wrong:
-                known.status = None if decoded.body["active"] else str(decoded.body["status"])
+                event = events.parse_account(decoded)
+                known.active, known.status = event.active, event.status
             return wrong
         return wrong if decoded.kind is FrameKind.IDENTITY else wrong | self._repository(decoded, known, wrong)
 
@@ -84,7 +86,7 @@ class Witness:
                 wrong.add("unresolvable")
         elif document.host != step.host:
             wrong.add("host")
-        if known.status is not None and decoded.kind in (FrameKind.COMMIT, FrameKind.SYNC):
+        if not known.active and decoded.kind in (FrameKind.COMMIT, FrameKind.SYNC):
             wrong.add("inactive")
         return wrong
 
@@ -93,7 +95,7 @@ class Witness:
         try:
             slice_ = car.parse(_bytes(body["blocks"]))
             signed = commit.decode(slice_.blocks[slice_.roots[0]], did=decoded.did, rev=str(body["rev"]))
-        except InvalidDataError:
+        except (InvalidDataError, LookupError):  # no slice, or one without its commit
             return {"blocks"}
         if (signed.did, signed.rev, signed.prev) != (decoded.did, body["rev"], None):
             wrong.add("fields")
@@ -103,7 +105,7 @@ class Witness:
             if not key.verify(signed.sig, signed.unsigned):
                 wrong.add("signature")
         if decoded.kind is FrameKind.SYNC:
-            assert list(slice_.blocks) == [slice_.roots[0]]
+            assert list(slice_.blocks) == [slice_.roots[0]] or len(_bytes(body["blocks"])) > SYNC_BLOCKS_BYTES_MAX
             if known.commit == slice_.roots[0]:
                 wrong.add("repeated")
             elif known.rev is not None and signed.rev <= known.rev:

@@ -41,7 +41,12 @@ SPICE = tuple(
     for intent in Intent
     if intent not in {Intent.GOOD, Intent.OVERSIZED_FRAME, Intent.TEXT, Intent.ERROR, Intent.INFO}
 )
-RARE: dict[Action | Intent, float] = {Intent.LARGE: 0.2, Intent.TOO_MANY_BYTES: 0.2, Intent.POISON: 0.3}
+RARE: dict[Action | Intent, float] = {
+    Intent.LARGE: 0.2,
+    Intent.LARGE_RECORD: 0.2,
+    Intent.TOO_MANY_BYTES: 0.2,
+    Intent.POISON: 0.3,
+}
 """A megabyte at a time, and what costs a host its connection."""
 SPICE_PER_ACCOUNT_S = 0.1
 """At most. A relay asks the directory about one account only so often, whoever makes it want to: under more attacks on

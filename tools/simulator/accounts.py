@@ -16,7 +16,8 @@ _PLC_LENGTH: Final = 24
 
 @dataclass(eq=False)
 class Account:
-    """One account. `number`: its place among the world's accounts. `status`: None while active, as in `#account`.
+    """One account. `number`: its place among the world's accounts. `status`: None while active, empty where its host
+    gives no reason, else as in `#account`. `limited`: what that says beside being active.
 
     `former_keys`: those that its DID document named before, the newest last. `former_hosts`: likewise.
     `said`: the last `#commit` that its host sent, without the seq; None if its key is newer.
@@ -31,6 +32,7 @@ class Account:
     signer: Signer
     repo: Repo
     status: str | None = None
+    limited: str | None = None
     introduced: bool = False
     documented: bool = False
     tombstoned: bool = False
@@ -42,6 +44,11 @@ class Account:
     @property
     def active(self) -> bool:
         return self.status is None
+
+    @property
+    def said_status(self) -> str | None:
+        """What `#account` has to say of it, beside `active`."""
+        return self.status or self.limited
 
     @property
     def rev(self) -> str | None:
@@ -64,7 +71,7 @@ class Account:
         return tid(time_us, self.number % CLOCK_IDS)
 
     def end(self) -> AccountEnd:
-        return AccountEnd(self.did, self.host, self.active, self.status, self.rev)
+        return AccountEnd(self.did, self.host, self.active, self.said_status, self.rev)
 
 
 def make_account(

@@ -13,13 +13,19 @@ from tools.simulator.fault_authority import AUTHORITY_FAULTS
 from tools.simulator.fault_commits import COMMIT_FAULTS
 from tools.simulator.fault_frames import FRAME_FAULTS
 from tools.simulator.fault_proofs import PROOF_FAULTS
+from tools.simulator.fault_slices import SLICE_FAULTS
 from tools.simulator.model import Intent, Step
 from tools.simulator.population import Population
 
 AccountFault = Callable[[Population, Account, int], list[Step]]
 FrameFault = Callable[[Population, int, int], list[Step]]
 
-ACCOUNT_FAULTS: Final[dict[Intent, AccountFault]] = {**COMMIT_FAULTS, **PROOF_FAULTS, **AUTHORITY_FAULTS}
+ACCOUNT_FAULTS: Final[dict[Intent, AccountFault]] = {
+    **COMMIT_FAULTS,
+    **PROOF_FAULTS,
+    **SLICE_FAULTS,
+    **AUTHORITY_FAULTS,
+}
 """By intent, what takes an account. The number says which of several ways."""
 
 

@@ -4,7 +4,7 @@ Owns: which fields each kind of message has, and their bytes. Refuses to own: se
 Sources: atproto.com/specs/event-stream; the lexicon com.atproto.sync.subscribeRepos.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from tools.simulator.cbor import Link, encode
@@ -69,9 +69,9 @@ def op(item: Op) -> Fields:
     return fields
 
 
-def sync(did: str, head: Head) -> Fields:
-    """A `#sync`, without seq and time."""
-    return {"did": did, "rev": head.rev, "blocks": car(head)}
+def sync(did: str, head: Head, more: Iterable[tuple[bytes, bytes]] = ()) -> Fields:
+    """A `#sync`, without seq and time. `more`: blocks that it has no use for."""
+    return {"did": did, "rev": head.rev, "blocks": car(head, more)}
 
 
 def identity(did: str, handle: str | None = None) -> Fields:

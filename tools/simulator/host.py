@@ -234,7 +234,7 @@ class HostServer(Server):
 
 
 def _standing(repo: HostedRepo) -> dict[str, object]:
-    return {"active": repo.active} | ({} if repo.active else {"status": repo.status})
+    return {"active": repo.active} | ({} if repo.active or not repo.status else {"status": repo.status})
 
 
 def _described(repo: HostedRepo) -> dict[str, object]:

@@ -24,6 +24,9 @@ RECORD_BYTES: Final = 400
 
 PROFILE: Final = "app.bsky.actor.profile/self"
 
+_LIMITS: Final = ("desynchronized", "throttled")
+_ODD_STATUSES: Final = ("", "resting")
+
 
 @dataclass(frozen=True, slots=True)
 class WorldConfig:
@@ -126,6 +129,16 @@ class Population:
         """By its host."""
         return self._become(account, "takendown")
 
+    def close(self, account: Account) -> list[Step]:
+        """By its host, which gives no reason, or one that nobody has heard of."""
+        return self._become(account, self.random.choice(_ODD_STATUSES))
+
+    def limit(self, account: Account) -> list[Step]:
+        """Its host says that it is active, but; and the next time that it is active again."""
+        _require_active(account)
+        account.limited = None if account.limited else self.random.choice(_LIMITS)
+        return [self._say_account(account)]
+
     def delete(self, account: Account) -> list[Step]:
         """For good. Also where it was not active before."""
         return self._become(account, "deleted")
@@ -151,12 +164,16 @@ class Population:
         account.tombstoned = True
         return [*steps, DocumentChange(account.did, None), *self.identity(account)]
 
-    def rotate_key(self, account: Account) -> list[Step]:
-        """Another key, and a commit that it signs, which has to wait if the account is not active."""
+    def rotate_key(self, account: Account, *, sync: bool = True) -> list[Step]:
+        """Another key, and a commit that it signs, which has to wait if the account is not active.
+
+        `sync`: False: there is none before the next commit, so that only the `#identity` tells of the new key.
+        """
         account.take_new_key(account.signer.curve)
-        account.rekeyed = not account.active
+        sync = sync and account.active
+        account.rekeyed = not sync
         steps = [DocumentChange(account.did, account.document()), *self.identity(account)]
-        return steps + self.sync(account) if account.active else steps
+        return steps + self.sync(account) if sync else steps
 
     def change_handle(self, account: Account, handle: str) -> list[Step]:
         account.handle = handle
@@ -169,6 +186,7 @@ class Population:
             raise ValueError("it is there already")
         account.former_hosts.append(account.host)
         account.host = to_host
+        account.limited = None
         account.take_new_key(self.random.choice(list(Curve)))
         steps: list[Step] = [DocumentChange(account.did, account.document()), *self.identity(account)]
         return [*steps, self._say_account(account), *self.sync(account)]
@@ -238,11 +256,11 @@ class Population:
     def _become(self, account: Account, status: str) -> list[Step]:
         if not account.introduced or account.status == "deleted":
             raise ValueError("nobody has heard of the account, or it is gone")
-        account.status = status
+        account.status, account.limited = status, None
         return [self._say_account(account)]
 
     def _say_account(self, account: Account) -> Emission:
-        fields = frames.account(account.did, active=account.active, status=account.status)
+        fields = frames.account(account.did, active=account.active, status=account.said_status)
         return self.outlets.say(account.host, frames.ACCOUNT, fields)
 
     def _writes(self, account: Account, creates: int, updates: int, deletes: int) -> list[Write]:

@@ -112,11 +112,22 @@ RULES: dict[Intent, Rule] = {
         "seqs grow: what repeats one is no new message and is skipped (event stream spec, Sequence Numbers); a "
         "relay that took it could not tell it from a replay",
     ),
-    Intent.TOO_MANY_BYTES: Rule(Check.FRAME, "blocks have 2,000,000 bytes at most (sync spec, #commit)"),
+    Intent.TOO_MANY_BYTES: Rule(
+        Check.FRAME, "blocks have 2,000,000 bytes at most, and 10,000 in a #sync (sync spec, #commit; lexicon)"
+    ),
+    Intent.TOO_MANY_OPS: Rule(Check.FRAME, "a commit has 200 operations at most (sync spec, #commit; lexicon)"),
     Intent.UNKNOWN_ACTION: Rule(Check.FRAME, "operations are create, update or delete (lexicon, repoOp)"),
     Intent.BAD_SIGNATURE: Rule(Check.VERIFICATION, f"the signature is checked with the account's key ({SYNC})"),
     Intent.HIGH_S: Rule(Check.VERIFICATION, "signatures with a high S are invalid (cryptography spec)"),
     Intent.FUTURE_REV: Rule(Check.VERIFICATION, f"revs more than a few minutes ahead are dropped ({SYNC})"),
+    Intent.MISMATCHED: Rule(Check.VERIFICATION, f"did, rev and commit are those of the signed commit ({SYNC})"),
+    Intent.BAD_SLICE: Rule(
+        Check.VERIFICATION, "blocks are a CAR whose root is the commit, each what its CID says (repository spec, CAR)"
+    ),
+    Intent.MISSING_RECORD: Rule(
+        Check.VERIFICATION, "the records that a commit writes are in its slice (repository spec, Repository Diffs)"
+    ),
+    Intent.LARGE_RECORD: Rule(Check.VERIFICATION, "a record has 1,000,000 bytes at most (sync spec, #commit)"),
     Intent.BAD_PROOF: Rule(Check.VERIFICATION, f"the operations undone must give the tree before ({SYNC})"),
     Intent.MISSING_BLOCK: Rule(Check.VERIFICATION, f"a proof with a hole proves nothing ({SYNC})"),
     Intent.WRONG_PREV_DATA: Rule(Check.VERIFICATION, f"the operations undone must give prevData ({SYNC})"),
@@ -156,10 +167,7 @@ def rule(intent: Intent, kind: str, policy: Policy) -> Verdict:
             Expectation.MAY, "what to do with an #identity that changes nothing is free (sync spec, #identity)"
         )
     if intent in UNPROVEN and policy.sync11 == "lenient":
-        if intent is Intent.WRONG_PREV_DATA:
-            return Verdict(Expectation.MUST, f"lenient: a wrong proof passes, and is counted ({README_SYNC11})")
-        why = f"lenient: a wrong proof passes ({README_SYNC11}); a slice without a record or a tree need not"
-        return Verdict(Expectation.MAY, why)
+        return Verdict(Expectation.MUST, f"lenient: a wrong proof passes, and is counted ({README_SYNC11})")
     if intent is Intent.MISSING_PREV_DATA and policy.sync11 == "lenient":
         return Verdict(Expectation.MUST, f"lenient: passes, and is counted ({README_SYNC11})")
     if intent is Intent.MISSING_PREV_DATA and policy.sync11 == "ratchet":

@@ -24,9 +24,13 @@ class Action(StrEnum):
     CHANGE_HANDLE = "change_handle"
     MIGRATE = "migrate"
     CREATE_ACCOUNT = "create_account"
+    LIMIT = "limit"
+    """Active, and desynchronized or throttled; the next time no more."""
     DEACTIVATE = "deactivate"
     SUSPEND = "suspend"
     TAKE_DOWN = "take_down"
+    CLOSE = "close"
+    """No more active, for no reason that anybody knows."""
     REACTIVATE = "reactivate"
     DELETE_ACCOUNT = "delete_account"
     TOMBSTONE = "tombstone"
@@ -55,9 +59,11 @@ _LIFE: Final[dict[Action | Intent, float]] = {
     Action.CHANGE_HANDLE: 1.0,
     Action.MIGRATE: 1.0,
     Action.CREATE_ACCOUNT: 1.0,
+    Action.LIMIT: 1.0,
     Action.DEACTIVATE: 1.0,
     Action.SUSPEND: 0.5,
     Action.TAKE_DOWN: 0.5,
+    Action.CLOSE: 0.5,
     Action.REACTIVATE: 3.0,
     Action.DELETE_ACCOUNT: 0.4,
     Action.TOMBSTONE: 0.2,
@@ -89,6 +95,8 @@ LIFELIKE: Final = Mix(
 _COSTLY: Final[dict[Action | Intent, float]] = {
     Intent.LARGE: 0.2,
     Intent.TOO_MANY_BYTES: 0.1,
+    Intent.TOO_MANY_OPS: 0.3,
+    Intent.LARGE_RECORD: 0.2,
     Intent.OVERSIZED_FRAME: 0.05,
 }
 _CONNECTION: Final[dict[Action | Intent, float]] = {

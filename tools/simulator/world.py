@@ -104,6 +104,8 @@ class World(Population):
             Action.DEACTIVATE: self.deactivate,
             Action.SUSPEND: self.suspend,
             Action.TAKE_DOWN: self.take_down,
+            Action.CLOSE: self.close,
+            Action.LIMIT: self.limit,
             Action.DELETE_ACCOUNT: self.delete,
             Action.TOMBSTONE: self.tombstone,
         }
@@ -119,5 +121,7 @@ _OPERATIONS = {
 }
 """Creates, updates, deletes."""
 
-_ENDS = frozenset((Action.DEACTIVATE, Action.SUSPEND, Action.TAKE_DOWN, Action.DELETE_ACCOUNT, Action.TOMBSTONE))
+_ENDS = frozenset(
+    (Action.DEACTIVATE, Action.SUSPEND, Action.TAKE_DOWN, Action.CLOSE, Action.DELETE_ACCOUNT, Action.TOMBSTONE)
+)
 """After these there is one account less to do anything."""
