@@ -9,7 +9,7 @@ import gevent
 from tests.crash.trial import HOSTS, Trial
 from tests.support.file_faults import FileFault
 from tools.simulator.model import Emission
-from tools.simulator.outages import Fault
+from tools.simulator.servers.outages import Fault
 from zlay_py.crashpoints import CrashPoint
 from zlay_py.exit_status import ALL_IS_WELL, BROKEN, START_FAILED
 

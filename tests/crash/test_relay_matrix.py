@@ -15,7 +15,7 @@ from tests.crash.scenes import EVENTS, FLUSH_ONLY, KILL, POWER, Case
 from tests.crash.trial import Trial
 from tests.support.file_faults import FileFault
 from tests.support.postgres import PostgresServer
-from tools.simulator import normalise
+from tools.simulator.oracle import normalise
 from zlay_py.crashpoints import CrashPoint
 from zlay_py.eventlog.ceiling import Durability
 

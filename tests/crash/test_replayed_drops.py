@@ -8,7 +8,7 @@ import pytest
 from tests.crash.crash_process import Nursery
 from tests.crash.trial import Trial
 from tools.simulator.model import Emission, Intent
-from tools.simulator.outages import Fault
+from tools.simulator.servers.outages import Fault
 from zlay_py.crashpoints import CrashPoint
 from zlay_py.eventlog.ceiling import Durability
 

@@ -10,7 +10,7 @@ from tests.crash.crash_process import Nursery
 from tests.crash.trial import Trial
 from tests.support.postgres import PostgresServer
 from tools.simulator.model import Intent
-from tools.simulator.outages import Fault
+from tools.simulator.servers.outages import Fault
 from zlay_py.eventlog.ceiling import Durability
 
 NEVER_S = 3_600.0

@@ -17,12 +17,12 @@ import pytest
 from tests.crash.crash_process import CrashProcess, Nursery
 from tests.crash.plan import Plan
 from tests.crash.watcher import Watcher, read_all
-from tools.simulator.judge import Findings, Judge
-from tools.simulator.ledger import Ledger
 from tools.simulator.model import Step
-from tools.simulator.network import Network
-from tools.simulator.rules import Policy
-from tools.simulator.world import Action, Mix, World, WorldConfig
+from tools.simulator.oracle.judge import Findings, Judge
+from tools.simulator.oracle.ledger import Ledger
+from tools.simulator.oracle.rules import Policy
+from tools.simulator.servers.network import Network
+from tools.simulator.worlds.world import Action, Mix, World, WorldConfig
 from zlay_py.eventlog.ceiling import Durability
 from zlay_py.eventlog.record import Record
 from zlay_py.eventlog.verify import read_ceiling, read_records, verify_segments

@@ -7,8 +7,8 @@ import gevent
 import websocket
 from gevent.event import Event
 
-from tools.simulator import normalise
-from tools.simulator.judge import Received, Session
+from tools.simulator.oracle import normalise
+from tools.simulator.oracle.judge import Received, Session
 
 RETRY_S = 0.05
 ANSWER_S_MAX = 30.0

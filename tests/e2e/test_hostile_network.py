@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from tests.support.scene import Scene
-from tools.simulator.accounts import Account
 from tools.simulator.model import Intent
-from tools.simulator.outages import Fault
-from tools.simulator.rules import Expectation, Policy, rule
-from tools.simulator.world import HOSTILE, Mix
+from tools.simulator.oracle.rules import Expectation, Policy, rule
+from tools.simulator.servers.outages import Fault
+from tools.simulator.worlds.accounts import Account
+from tools.simulator.worlds.world import HOSTILE, Mix
 
 MODES = list(product(("strict", "optimistic"), ("ratchet", "strict", "lenient")))
 STARTS = [1, 200, 2**16 - 60, 2**32 - 60, 1, 2**16 - 60]

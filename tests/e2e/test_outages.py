@@ -17,9 +17,9 @@ import pytest
 from tests.support.postgres import NOT_INSTALLED, PostgresServer, binaries, private_server
 from tests.support.scene import WAIT_S_MAX, Scene
 from tests.support.small_disk import may_mount, run_where_it_may_mount, small_disk
-from tools.simulator.accounts import Account
 from tools.simulator.model import Emission, Intent
-from tools.simulator.outages import Fault
+from tools.simulator.servers.outages import Fault
+from tools.simulator.worlds.accounts import Account
 
 slow = pytest.mark.slow
 

@@ -12,9 +12,9 @@ from tests.support.consumer import Received, TestConsumer
 from tests.support.network import Directory
 from tests.support.relay_process import RelayProcess, free_port
 from tests.support.scene import Scene
-from tools.simulator import frames
 from tools.simulator.model import Emission, Intent
-from tools.simulator.outages import Fault
+from tools.simulator.servers.outages import Fault
+from tools.simulator.worlds import frames
 
 FIRST_KINDS = ["#identity", "#account", "#commit"]
 ALL_HIDDEN = 5

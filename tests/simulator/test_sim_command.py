@@ -14,10 +14,10 @@ import websocket
 from tests.support.consumer import TestConsumer
 from tests.support.simulator_frames import WAIT_S_MAX, emission, emissions
 from tests.support.simulator_process import SimulatorProcess, free_base_port, run_simulator
+from tools.simulator.ahead.streams import frames_path, read_manifest, write
 from tools.simulator.model import Document, DocumentChange, Emission
-from tools.simulator.outages import Fault
-from tools.simulator.streams import frames_path, read_manifest, write
-from tools.simulator.world import LIFELIKE, World, WorldConfig
+from tools.simulator.servers.outages import Fault
+from tools.simulator.worlds.world import LIFELIKE, World, WorldConfig
 from zlay_py.atproto import frame
 
 KEY = "did:key:zQ3shffxu2X2GBVZuYZPMadgtDMFN7MWmqoKsZR8HMq4NmKmA"

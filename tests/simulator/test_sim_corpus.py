@@ -9,10 +9,10 @@ import pytest
 import websocket
 
 from tests.support.simulator_frames import WAIT_S_MAX
-from tools.simulator import streams
-from tools.simulator.corpus import CorpusError, Documents, import_corpus, read_frames
-from tools.simulator.host import SUBSCRIBE, HostServer
-from tools.simulator.serving import Serving
+from tools.simulator.ahead import streams
+from tools.simulator.ahead.corpus import CorpusError, Documents, import_corpus, read_frames
+from tools.simulator.ahead.serving import Serving
+from tools.simulator.servers.host import SUBSCRIBE, HostServer
 from zlay_py.atproto import did_document
 from zlay_py.atproto.keys import parse_did_key
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import pytest
 
 from tests.support.sim_witness import Witness
-from tools.simulator import keys as sim_keys
-from tools.simulator.fault_frames import poisons
+from tools.simulator.faults.frames import poisons
 from tools.simulator.model import Emission, Intent, Step
-from tools.simulator.world import GOOD_ONLY, HOSTILE, Account, World, WorldConfig
+from tools.simulator.worlds import keys as sim_keys
+from tools.simulator.worlds.world import GOOD_ONLY, HOSTILE, Account, World, WorldConfig
 from zlay_py.atproto import car, commit, events, frame, keys
 from zlay_py.atproto.frame import FrameKind
 from zlay_py.errors import FrameError

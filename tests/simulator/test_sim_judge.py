@@ -5,9 +5,9 @@ from typing import Any
 
 from tests.support.sim_stories import DID, OTHER, PerfectRelay, Story, frame, parts, retell
 from tests.support.sim_verdicts import STRICT, good, judge, only, told
-from tools.simulator.history import MAY, MUST, History
-from tools.simulator.judge import Findings, Judge, Policy, Received
 from tools.simulator.model import AccountEnd, Intent
+from tools.simulator.oracle.history import MAY, MUST, History
+from tools.simulator.oracle.judge import Findings, Judge, Policy, Received
 
 
 def test_a_right_history_is_right_and_counted() -> None:

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.sim_stories import DID, OTHER, PerfectRelay, Story, parts, retell
-from tools.simulator.history import MAY, MUST, History
-from tools.simulator.judge import Judge, Policy, Received, Session
-from tools.simulator.ledger import Ledger
 from tools.simulator.model import Emission, Intent
-from tools.simulator.world import HOSTILE, LIFELIKE, World, WorldConfig
+from tools.simulator.oracle.history import MAY, MUST, History
+from tools.simulator.oracle.judge import Judge, Policy, Received, Session
+from tools.simulator.oracle.ledger import Ledger
+from tools.simulator.worlds.world import HOSTILE, LIFELIKE, World, WorldConfig
 
 Reading = list[Received]
 

@@ -7,8 +7,8 @@ import pytest
 
 from tests.support.sim_stories import DID, PerfectRelay, retell
 from tests.support.sim_verdicts import judge, only, told
-from tools.simulator.judge import Findings, Policy
 from tools.simulator.model import Emission, Intent
+from tools.simulator.oracle.judge import Findings, Policy
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.sim_stories import PerfectRelay
 from tests.support.sim_verdicts import STRICT, good, judge, only, told
-from tools.simulator.judge import Judge, Policy, Session
+from tools.simulator.oracle.judge import Judge, Policy, Session
 
 
 def test_a_seq_that_goes_back_in_a_session() -> None:

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.simulator.keys import ORDERS, Curve, base58, derive, other_half
+from tools.simulator.worlds.keys import ORDERS, Curve, base58, derive, other_half
 from zlay_py.atproto import keys
 from zlay_py.atproto.base58 import decode
 

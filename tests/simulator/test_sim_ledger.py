@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.sim_stories import DID, OTHER, PerfectRelay, Story, frame, parts
-from tools.simulator import normalise
-from tools.simulator.ledger import Entry, Ledger, Mark
 from tools.simulator.model import Document, DocumentChange, Emission, Intent
-from tools.simulator.normalise import difference, peek, read
-from tools.simulator.world import HOSTILE, World, WorldConfig
+from tools.simulator.oracle import normalise
+from tools.simulator.oracle.ledger import Entry, Ledger, Mark
+from tools.simulator.oracle.normalise import difference, peek, read
+from tools.simulator.worlds.world import HOSTILE, World, WorldConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -62,7 +62,7 @@ def test_a_line_that_is_whole_and_makes_no_sense_is_an_error(tmp_path: Path) -> 
 def test_a_killed_writer_leaves_all_that_it_put_down(tmp_path: Path) -> None:
     path = tmp_path / "ledger"
     program = (
-        "from pathlib import Path; from tools.simulator.ledger import Ledger\n"
+        "from pathlib import Path; from tools.simulator.oracle.ledger import Ledger\n"
         "from tools.simulator.model import DocumentChange\n"
         f"ledger = Ledger(Path({str(path)!r}))\n"
         "for number in range(1000): ledger.append(DocumentChange(str(number), None))\n"

@@ -11,13 +11,13 @@ import pytest
 
 from tests.support.sim_stories import DID, OTHER, PerfectRelay, Story
 from tests.support.simulator_frames import emission, emissions
-from tools.simulator.host import SUBSCRIBE
-from tools.simulator.judge import Judge, Policy
 from tools.simulator.model import Emission, Intent
-from tools.simulator.network import Network
-from tools.simulator.recording import RECORD, Recorder, read_recording, read_until
-from tools.simulator.rules import ACCEPTED
-from tools.simulator.waiting import marks_of, wait_until_handled
+from tools.simulator.oracle.judge import Judge, Policy
+from tools.simulator.oracle.recording import RECORD, Recorder, read_recording, read_until
+from tools.simulator.oracle.rules import ACCEPTED
+from tools.simulator.oracle.waiting import marks_of, wait_until_handled
+from tools.simulator.servers.host import SUBSCRIBE
+from tools.simulator.servers.network import Network
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S_MAX = 20.0
@@ -108,7 +108,7 @@ def test_a_process_that_is_killed_leaves_a_recording(stream: Stream, tmp_path: P
     path = tmp_path / "recording"
     played = emissions(200, size=5000)
     stream.network.play(played[:150])
-    command = [sys.executable, "-m", "tools.simulator.recording", stream.url, str(path)]
+    command = [sys.executable, "-m", "tools.simulator.oracle.recording", stream.url, str(path)]
     child = subprocess.Popen(command, cwd=ROOT)
     stream.host.wait_connections(1, WAIT_S_MAX)
     stream.network.play(played[150:])
@@ -137,7 +137,9 @@ def test_it_keeps_up(stream: Stream, tmp_path: Path) -> None:
     count, size = 20_000, 5_500
     stream.network.play(emissions(count, size=size))
     path = tmp_path / "recording"
-    child = subprocess.Popen([sys.executable, "-m", "tools.simulator.recording", stream.url, str(path)], cwd=ROOT)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "tools.simulator.oracle.recording", stream.url, str(path)], cwd=ROOT
+    )
     stream.host.wait_connections(1, WAIT_S_MAX)
     began = time.monotonic()
     with gevent.Timeout(60):

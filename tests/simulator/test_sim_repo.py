@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.simulator import cbor, frames
+from tools.simulator import cbor
 from tools.simulator.cbor import Link
-from tools.simulator.keys import Curve, derive
-from tools.simulator.repo import Recipe, Repo, Write, base_tree, record
 from tools.simulator.times import TIME_START_US, VirtualClock, tid, tid_time_us, timestamp
+from tools.simulator.worlds import frames
+from tools.simulator.worlds.keys import Curve, derive
+from tools.simulator.worlds.repo import Recipe, Repo, Write, base_tree, record
 from zlay_py.atproto import car, commit, dag_cbor, events, frame, keys, mst, syntax
 from zlay_py.atproto import cid as product_cid
 from zlay_py.atproto import tid as product_tid

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from tests.support.sim_stories import DID, OTHER, Story
-from tools.simulator.history import History
 from tools.simulator.model import Emission, Intent
-from tools.simulator.rules import RULES, Check, Expectation, Policy, rule, table
+from tools.simulator.oracle.history import History
+from tools.simulator.oracle.rules import RULES, Check, Expectation, Policy, rule, table
 
 MUST, MAY, MUST_NOT = Expectation.MUST, Expectation.MAY, Expectation.MUST_NOT
 STRICT, OPTIMISTIC = Policy("strict"), Policy("optimistic")

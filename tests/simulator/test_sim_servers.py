@@ -16,11 +16,11 @@ import websocket
 from tests.support.consumer import TestConsumer
 from tests.support.simulator_frames import WAIT_S_MAX, emission, emissions
 from tests.support.simulator_process import free_base_port
-from tools.simulator.host import SUBSCRIBE, HostServer
 from tools.simulator.model import Document, DocumentChange, Intent, Step
-from tools.simulator.network import Network
-from tools.simulator.world import World, WorldConfig
-from tools.simulator.world_repos import WorldRepos
+from tools.simulator.servers.host import SUBSCRIBE, HostServer
+from tools.simulator.servers.network import Network
+from tools.simulator.worlds.world import World, WorldConfig
+from tools.simulator.worlds.world_repos import WorldRepos
 from zlay_py.atproto import car, cid, commit, did_document
 from zlay_py.atproto.keys import parse_did_key
 

@@ -15,19 +15,19 @@ from hypothesis import strategies as st
 
 from tests.support.consumer import TestConsumer
 from tests.support.simulator_frames import WAIT_S_MAX, emission, emissions
-from tools.simulator import streams
-from tools.simulator.feed import NO_GATE, Feed
-from tools.simulator.frame_store import FrameStore
-from tools.simulator.gates import Gates
-from tools.simulator.host import SUBSCRIBE, HostServer
-from tools.simulator.ledger import Ledger
+from tools.simulator.ahead import streams
+from tools.simulator.ahead.gates import Gates
+from tools.simulator.ahead.serving import Serving
+from tools.simulator.ahead.signing import sign
+from tools.simulator.ahead.streams import StreamFolderError, read_manifest, write
 from tools.simulator.model import Document, DocumentChange, Emission, Intent, Step
-from tools.simulator.outages import Fault
-from tools.simulator.serving import Serving
-from tools.simulator.signing import sign
-from tools.simulator.streams import StreamFolderError, read_manifest, write
-from tools.simulator.websocket import message
-from tools.simulator.world import GOOD_ONLY, HOSTILE, World, WorldConfig
+from tools.simulator.oracle.ledger import Ledger
+from tools.simulator.servers.feed import NO_GATE, Feed
+from tools.simulator.servers.frame_store import FrameStore
+from tools.simulator.servers.host import SUBSCRIBE, HostServer
+from tools.simulator.servers.outages import Fault
+from tools.simulator.servers.websocket import message
+from tools.simulator.worlds.world import GOOD_ONLY, HOSTILE, World, WorldConfig
 
 KEY = "did:key:zQ3shffxu2X2GBVZuYZPMadgtDMFN7MWmqoKsZR8HMq4NmKmA"
 

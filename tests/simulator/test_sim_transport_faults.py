@@ -13,11 +13,11 @@ import websocket
 
 from tests.support.consumer import TestConsumer
 from tests.support.simulator_frames import WAIT_S_MAX, emission, emissions
-from tools.simulator.host import SUBSCRIBE, HostServer
 from tools.simulator.model import Document, DocumentChange
-from tools.simulator.network import Network
-from tools.simulator.outages import NOW, OF_EVERY_SERVER, OF_HOSTS, Fault, FaultError
-from tools.simulator.server import Server
+from tools.simulator.servers.host import SUBSCRIBE, HostServer
+from tools.simulator.servers.network import Network
+from tools.simulator.servers.outages import NOW, OF_EVERY_SERVER, OF_HOSTS, Fault, FaultError
+from tools.simulator.servers.server import Server
 
 DID = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"
 KEY = "did:key:zQ3shffxu2X2GBVZuYZPMadgtDMFN7MWmqoKsZR8HMq4NmKmA"

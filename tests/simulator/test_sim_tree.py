@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tools.simulator.cbor import cid
-from tools.simulator.tree import Edited, Tree, layer
+from tools.simulator.worlds.tree import Edited, Tree, layer
 from zlay_py.atproto import cid as product_cid
 from zlay_py.atproto import mst, sync11
 from zlay_py.atproto.repo_op import RepoOp

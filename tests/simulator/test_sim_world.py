@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tools.simulator.model import Document, DocumentChange, Emission, Intent, Step
-from tools.simulator.world import GOOD_ONLY, HOSTILE, LIFELIKE, Account, Action, Mix, World, WorldConfig
+from tools.simulator.worlds.world import GOOD_ONLY, HOSTILE, LIFELIKE, Account, Action, Mix, World, WorldConfig
 from zlay_py.atproto import car, events, frame, keys, syntax
 from zlay_py.atproto.frame import FrameKind
 from zlay_py.atproto.keys import Curve
@@ -19,7 +19,7 @@ from zlay_py.atproto.keys import Curve
 ROOT = Path(__file__).parents[2]
 FINGERPRINT = """
 import hashlib, sys
-from tools.simulator.world import HOSTILE, World, WorldConfig
+from tools.simulator.worlds.world import HOSTILE, World, WorldConfig
 world = World(WorldConfig(seed=int(sys.argv[1]), p256_share=0.5, records_per_repo=30))
 digest = hashlib.sha256(repr(world.documents()).encode())
 for step in world.run(800, mix=HOSTILE):

@@ -1,4 +1,4 @@
-"""A bootstrap relay on loopback. Hosts and the directory of DIDs are the simulator's (`tools.simulator.network`)."""
+"""A bootstrap relay on loopback. Hosts and the directory of DIDs are the simulator's (`tools.simulator.servers`)."""
 
 import json
 from collections.abc import Callable, Iterable

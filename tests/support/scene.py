@@ -24,18 +24,18 @@ import pytest
 
 from tests.support.consumer import Received, decode
 from tests.support.relay_process import RelayProcess
-from tools.simulator import normalise
-from tools.simulator.accounts import Account
-from tools.simulator.judge import Findings, Judge
-from tools.simulator.ledger import Ledger
 from tools.simulator.model import Emission, Intent, Step
-from tools.simulator.network import Network
-from tools.simulator.outages import Fault
-from tools.simulator.recording import Recorder, read_until
-from tools.simulator.rules import Policy
-from tools.simulator.waiting import marks_of, wait_until_handled
-from tools.simulator.world import World, WorldConfig
-from tools.simulator.world_repos import WorldRepos
+from tools.simulator.oracle import normalise
+from tools.simulator.oracle.judge import Findings, Judge
+from tools.simulator.oracle.ledger import Ledger
+from tools.simulator.oracle.recording import Recorder, read_until
+from tools.simulator.oracle.rules import Policy
+from tools.simulator.oracle.waiting import marks_of, wait_until_handled
+from tools.simulator.servers.network import Network
+from tools.simulator.servers.outages import Fault
+from tools.simulator.worlds.accounts import Account
+from tools.simulator.worlds.world import World, WorldConfig
+from tools.simulator.worlds.world_repos import WorldRepos
 from zlay_py.identity import allowance
 
 WAIT_S_MAX = 40.0

@@ -6,10 +6,10 @@ from typing import Any
 
 import cbor2
 
-from tools.simulator.ledger import Ledger
 from tools.simulator.model import Document, DocumentChange, Emission, Intent, Step
-from tools.simulator.readings import Received
-from tools.simulator.rules import ACCEPTED
+from tools.simulator.oracle.ledger import Ledger
+from tools.simulator.oracle.readings import Received
+from tools.simulator.oracle.rules import ACCEPTED
 
 DEFAULTS = {"blobs": [], "rebase": False, "tooBig": False}
 DID = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"

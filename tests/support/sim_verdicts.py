@@ -3,8 +3,8 @@
 from typing import Any
 
 from tests.support.sim_stories import DID, OTHER, Story
-from tools.simulator.judge import Findings, Judge, Policy, Received
 from tools.simulator.model import Emission, Intent
+from tools.simulator.oracle.judge import Findings, Judge, Policy, Received
 
 STRICT = Policy(validation="strict")
 Reading = list[Received]

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import gevent
 
-from tools.simulator.server import Server
+from tools.simulator.servers.server import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_S_MAX = 60.0

@@ -24,8 +24,8 @@ from tools.demo.options import parse
 from tools.demo.sampling import Sampler
 from tools.demo.snapshot import Addresses, EventLine, HostLine, Snapshot
 from tools.demo.view import screen, short_did
-from tools.simulator.findings import Findings, Tally
 from tools.simulator.model import Intent
+from tools.simulator.oracle.findings import Findings, Tally
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S_MAX = 40.0

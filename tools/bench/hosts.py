@@ -15,7 +15,7 @@ from pathlib import Path
 
 from gevent.fileobject import FileObject
 
-from tools.simulator.serving import Serving
+from tools.simulator.ahead.serving import Serving
 
 
 def main(folder: Path) -> None:

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from tools.bench.sizes import Sizes
 from tools.bench.workload import Home, Workload
-from tools.simulator.frames import COMMIT
 from tools.simulator.model import Emission, Step
-from tools.simulator.script import Action, Mix
-from tools.simulator.world import World, WorldConfig
+from tools.simulator.worlds.frames import COMMIT
+from tools.simulator.worlds.script import Action, Mix
+from tools.simulator.worlds.world import World, WorldConfig
 from zlay_py.atproto import keys
 
 COMMITS = Mix({Action.CREATE: 95.0, Action.DELETE: 3.0, Action.UPDATE: 1.5, Action.SEVERAL: 0.5})

@@ -20,7 +20,7 @@ from tools.bench.child import Child
 from tools.bench.measure import cpu_s, peak_rss_mb, rounded
 from tools.bench.sizes import Sizes
 from tools.relay_process import RelayProcess
-from tools.simulator import streams
+from tools.simulator.ahead import streams
 from tools.simulator.model import Emission
 from zlay_py.settings import Durability
 

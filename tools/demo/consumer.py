@@ -8,8 +8,8 @@ import libipld
 import websocket
 
 from tools.demo.snapshot import EventLine
-from tools.simulator.normalise import peek
-from tools.simulator.readings import Received, Session
+from tools.simulator.oracle.normalise import peek
+from tools.simulator.oracle.readings import Received, Session
 
 SHOWN_MAX = 100
 """Events that are kept for the screen: more than any terminal has lines for."""

@@ -15,10 +15,10 @@ from tools.demo.consumer import Consumer
 from tools.demo.draw import BAD, GOOD, count
 from tools.demo.signals import Interrupts
 from tools.demo.stage import Stage
-from tools.simulator.judge import Findings, Judge, Policy
-from tools.simulator.ledger import Ledger
 from tools.simulator.model import AccountEnd
-from tools.simulator.readings import Received
+from tools.simulator.oracle.judge import Findings, Judge, Policy
+from tools.simulator.oracle.ledger import Ledger
+from tools.simulator.oracle.readings import Received
 
 READ_S_MAX = 60.0
 """For the whole log to be read again; it takes about a second for each 20,000 events."""

@@ -21,12 +21,12 @@ from pathlib import Path
 import gevent
 from gevent.fileobject import FileObjectThread
 
-from tools.simulator.ledger import NOT_READ, Ledger
 from tools.simulator.model import Emission, Intent, Step
-from tools.simulator.network import Network
-from tools.simulator.normalise import KINDS
-from tools.simulator.outages import Fault
-from tools.simulator.world import LIFELIKE, Action, Mix, World, WorldConfig
+from tools.simulator.oracle.ledger import NOT_READ, Ledger
+from tools.simulator.oracle.normalise import KINDS
+from tools.simulator.servers.network import Network
+from tools.simulator.servers.outages import Fault
+from tools.simulator.worlds.world import LIFELIKE, Action, Mix, World, WorldConfig
 
 EVENTS_MAX = 10**9
 """No demo gets there."""

@@ -13,19 +13,19 @@ from typing import Final
 
 import gevent
 
-from tools.simulator import bench_serve
-from tools.simulator.control import ControlServer
-from tools.simulator.corpus import DIDS, Documents, import_corpus
-from tools.simulator.documents import web_did, web_did_port
-from tools.simulator.ledger import Ledger
+from tools.simulator.ahead import bench_serve
+from tools.simulator.ahead.corpus import DIDS, Documents, import_corpus
+from tools.simulator.ahead.pacing import check_rate
+from tools.simulator.ahead.serving import Serving
+from tools.simulator.ahead.signing import sign as sign_ahead
 from tools.simulator.model import Emission, Step
-from tools.simulator.network import Network
-from tools.simulator.pacing import check_rate
-from tools.simulator.server import Server
-from tools.simulator.serving import Serving
-from tools.simulator.signing import sign as sign_ahead
-from tools.simulator.world import GOOD_ONLY, HOSTILE, LIFELIKE, World, WorldConfig
-from tools.simulator.world_repos import WorldRepos
+from tools.simulator.oracle.ledger import Ledger
+from tools.simulator.servers.control import ControlServer
+from tools.simulator.servers.documents import web_did, web_did_port
+from tools.simulator.servers.network import Network
+from tools.simulator.servers.server import Server
+from tools.simulator.worlds.world import GOOD_ONLY, HOSTILE, LIFELIKE, World, WorldConfig
+from tools.simulator.worlds.world_repos import WorldRepos
 
 MIXES: Final = {"good": GOOD_ONLY, "lifelike": LIFELIKE, "hostile": HOSTILE}
 
