@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import gevent
@@ -107,10 +109,21 @@ class CrashProcess(RelayProcess):
         self._spawn()
         with gevent.Timeout(START_S_MAX):
             while self.alive:
-                if self._ready():
+                if self._serves():
                     return True
                 self._pause.wait(0.05)  # there is no other way to learn that another process listens
         return False
+
+    def _serves(self) -> bool:
+        """Ready, or not for a reason that it can serve with: its disk may have been full from the start on."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/_ready", timeout=5):
+                return True
+        except urllib.error.HTTPError as error:
+            with error:
+                return b"starting or stopping" not in error.read()
+        except (urllib.error.URLError, OSError):
+            return False
 
     def wait_dead(self, timeout_s: float) -> bool:
         """False: it lives."""
