@@ -4,8 +4,7 @@ The world is `tools.simulator`: real signatures and proofs, a directory, hosts t
 Everything it emits here is good and has to come out, once, in the order of its account: none is excused by a crash.
 """
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 from time import monotonic
@@ -77,7 +76,6 @@ class Trial:
         self.network = Network(HOSTS, ledger=self.ledger)
         self.network.start()
         self.network.play(self.world.documents())
-        self._steps: Iterator[Step] = self.world.run(10**9, mix=BUSY)
         self.relay = CrashProcess(
             folder,
             self.network.plc.url,
@@ -104,10 +102,12 @@ class Trial:
     # ── the world goes on ──
 
     def play(self, events: int, *, per_s: float | None = None) -> None:
-        """So many steps; with a rate, no faster than that. Ends early where the relay dies of its plan."""
+        """So many events, and what has begun with them to its end: else a scene's own would come in between, and the
+        rest of it after them, under seqs that fall. With a rate, no faster than that. Ends early where the relay dies
+        of its plan."""
         began_s, done = monotonic(), 0
         while done < events and (per_s is None or self.relay.alive):
-            self.network.play(islice(self._steps, CHUNK))
+            self.network.play(self.world.run(CHUNK, mix=BUSY))
             done += CHUNK
             gevent.sleep(0 if per_s is None else max(0.0, began_s + done / per_s - monotonic()))
 

@@ -10,6 +10,7 @@ import itertools
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -100,9 +101,9 @@ class PostgresServer:
                 gevent.sleep(0.02)
 
     def kill(self) -> None:
-        """SIGKILL, and its children find themselves alone."""
+        """SIGKILL, to its children too: left alone, one of them may answer once more before it notices."""
+        self.signal(signal.SIGKILL)
         assert self._process is not None
-        self._process.kill()
         self._process.wait()
 
     def stop(self) -> None:
@@ -116,7 +117,8 @@ class PostgresServer:
         assert self._process is not None
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
         for pid in [self._process.pid, *map(int, children)]:
-            os.kill(pid, number)
+            with contextlib.suppress(ProcessLookupError):  # one of them may have ended meanwhile
+                os.kill(pid, number)
 
     def new_url(self, *, empty: bool = False) -> str:
         """A database of its own, with the tables of this version unless it is to be `empty`."""

@@ -75,7 +75,9 @@ class Feed:
         return self.store.above(cursor, self.epoch_start, self.epoch_end)
 
     def append(self, emission: Emission) -> None:
-        """Emits a frame now."""
+        """Emits a frame now. Raises ValueError for a seq that falls: whoever made the steps let others come between."""
+        if emission.epoch == self._last_epoch and emission.seq < self.store.seq(self.store.count - 1):
+            raise ValueError(f"seq {emission.seq} after {self.store.seq(self.store.count - 1)}: steps out of order")
         if self._last_epoch is not None and emission.epoch != self._last_epoch and self.epochs[-1] != self.store.count:
             self.epochs.append(self.store.count)
         self._last_epoch = emission.epoch
