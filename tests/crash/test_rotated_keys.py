@@ -43,8 +43,8 @@ def rotate_while_the_directory_is_down(trial: Trial, *, killed: bool) -> None:
     trial.settle()
     trial.ledger.directory_down()
     plc.fail(Fault.STATUS, 503)
-    change, identity, *_ = world.rotate_key(account)  # the #sync is never sent: it would bring the new key to light
-    trial.happen([change, identity, *world.commit(bystander), *world.commit(bystander)])
+    rotation = world.rotate_key(account, sync=False)
+    trial.happen([*rotation, *world.commit(bystander), *world.commit(bystander)])
     trial.settle()
     if killed:
         trial.end(power=False)
